@@ -1,0 +1,25 @@
+"""Record training runs without editing them, and ask them new questions afterwards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+__all__ = ["DATA_PREP", "Artifact", "full_pivot", "log_records", "pivot", "replay"]
+
+if TYPE_CHECKING:
+    from flor_trace.api import DATA_PREP, Artifact, full_pivot, log_records, pivot, replay
+
+
+def __getattr__(name: str) -> Any:
+    # The recorder imports this package before the user's program: nothing heavy may load here.
+    if name in __all__:
+        from flor_trace import api  # noqa: PLC0415
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

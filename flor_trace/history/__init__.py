@@ -1,0 +1,1 @@
+"""Which code made which run, and what the run logged."""

@@ -1,0 +1,1 @@
+"""Run an old commit again, with probes that were not there."""

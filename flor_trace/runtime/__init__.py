@@ -1,0 +1,1 @@
+"""What rewritten code calls while a run is recorded or replayed."""

@@ -1,0 +1,1 @@
+"""See which objects a loop changed; turn them into bytes and back."""

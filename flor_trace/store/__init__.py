@@ -1,0 +1,1 @@
+"""Immutable chunks, addressed by the digest of their contents."""
