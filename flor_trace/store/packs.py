@@ -1,0 +1,252 @@
+"""Adding chunks to the pack of one writer."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from flor_trace.errors import StoreError, StoreNotWritable
+from flor_trace.store import files
+from flor_trace.store.framing import (
+    HEADER_SIZE,
+    Buffer,
+    Key,
+    address_of,
+    encode,
+    flat,
+    key_for,
+    key_of,
+)
+from flor_trace.store.index import (
+    PACK_HEADER,
+    PACK_SUFFIX,
+    Entry,
+    Index,
+    durable_keys,
+    is_name,
+    write_index,
+)
+from flor_trace.store.layout import Store
+from flor_trace.store.reader import PackReader
+from flor_trace.types import Address
+
+__all__ = ["DEDUP_LIMIT", "PACK_LIMIT", "PackReader", "PackWriter"]
+
+#: A pack that has reached this length is finished and the next one begun.
+PACK_LIMIT = 1 << 30
+
+#: So many chunks of finished packs are known to a writer, for some 30 MB of memory; those beyond
+#: are stored again where they turn up again.
+DEDUP_LIMIT = 250_000
+
+
+class PackWriter:
+    """Adds chunks to packs that no other writer touches.
+
+    Any thread may call any method, one at a time: a lock sees to that. Signal handlers may not,
+    and neither may a forked child, which gets a `StoreError`. The pack file is made by the first
+    chunk that is new; chunks can be read by everybody as soon as `put` returns, and are durable
+    once `flush` does.
+    """
+
+    def __init__(
+        self, store: Store, name: str, *, limit: int = PACK_LIMIT, dedup: int = DEDUP_LIMIT
+    ) -> None:
+        if not is_name(name):
+            raise StoreError(
+                f"{name[:80]!r} cannot be the name of a pack: use letters, digits, '.', '-' and '_'"
+            )
+        self._packs = store.packs
+        self._name = name
+        self._limit = limit
+        self._dedup = dedup
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._pack: _OpenPack | None = None
+        self._known: set[Key] | None = None
+        self._written = 0
+        self._closed = False
+
+    @property
+    def bytes_written(self) -> int:
+        """How many bytes all new chunks have taken so far, headers included."""
+        return self._written
+
+    def put(self, data: Buffer) -> Address:
+        """Store contiguous bytes unless they are there already, and return their address.
+
+        The bytes must not change meanwhile. Raises `StoreNotWritable` if they could not be written;
+        the writer can be used further. An address is only good for a manifest once `flush` has
+        returned.
+        """
+        view = flat(data)
+        key = key_for(view)
+        with self._usable():
+            known = self._known_keys()
+            if key not in known:
+                self._append(view, key)
+                known.add(key)
+        return address_of(key)
+
+    def has(self, address: Address) -> bool:
+        """Return whether `put` would write nothing: such a chunk is durable after `flush`."""
+        key = key_of(address)
+        with self._usable():
+            return key in self._known_keys()
+
+    def flush(self) -> None:
+        """Return when everything put so far will survive a power loss.
+
+        Raises `StoreNotWritable` if that cannot be promised. Then everything put since the last
+        flush counts as not stored, and the next `put` begins a new pack: after a failed sync the
+        kernel may report success for bytes that it has dropped.
+        """
+        with self._usable():
+            self._flush()
+
+    def close(self) -> None:
+        """Flush, then write the index of the pack; further calls do nothing. Raises as `flush`."""
+        if self._closed or os.getpid() != self._pid:
+            return
+        with self._lock:
+            self._closed = True
+            self._flush()
+            self._finish()
+
+    @contextlib.contextmanager
+    def _usable(self) -> Iterator[None]:
+        """Hold the lock; raise `StoreError` where the writer may not be used any more."""
+        # Before the lock: a thread that does not exist in the child may have been holding it.
+        if os.getpid() != self._pid:
+            raise StoreError(
+                f"the writer of pack {self._name} belongs to process {self._pid}; a forked child "
+                f"has to open one of its own"
+            )
+        with self._lock:
+            if self._closed:
+                raise StoreError(f"the writer of pack {self._name} is closed; open another")
+            yield
+
+    def _known_keys(self) -> set[Key]:
+        """Return the chunks that need no writing; read from the finished packs the first time."""
+        if self._known is None:
+            try:
+                self._known = durable_keys(self._packs, self._dedup)
+            except OSError as error:
+                raise _not_written(self._packs, error) from error
+        return self._known
+
+    def _append(self, view: memoryview, key: Key) -> None:
+        header, body = encode(view, key)
+        try:
+            if self._pack is None:
+                self._pack = _OpenPack(self._packs, self._name)
+            self._pack.append(key, header, body)
+        except OSError as error:
+            raise _not_written(self._packs, error) from error
+        self._written += len(header) + len(body)
+
+    def _flush(self) -> None:
+        pack = self._pack
+        if pack is None:
+            return
+        try:
+            pack.sync()
+        except OSError as error:
+            if self._known is not None:
+                self._known.difference_update(pack.pending())
+            self._finish()
+            raise StoreNotWritable(
+                f"{pack.path} could not be brought to the disk: {error.strerror or error}. What was "
+                f"stored since the last flush is lost and goes to a new pack when stored again; "
+                f"check the disk."
+            ) from error
+        if pack.end >= self._limit:
+            self._finish()
+
+    def _finish(self) -> None:
+        """Write the index of the pack and go on with none."""
+        if self._pack is not None:
+            pack, self._pack = self._pack, None
+            pack.finish()
+
+
+class _OpenPack:
+    """A pack file that is being written; only its `PackWriter` calls it, under the writer's lock."""
+
+    def __init__(self, packs: Path, name: str) -> None:
+        self._packs = packs
+        self._name, self._fd = _create(packs, name)
+        self._entries: list[Entry] = []
+        self._durable = 0
+        self._durable_end = self.end = len(PACK_HEADER)
+        self._torn = False
+        self._name_is_durable = False
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._packs / (self._name + PACK_SUFFIX)
+
+    def pending(self) -> Iterator[Key]:
+        """Give the chunks that `sync` has not been through with."""
+        return (entry.key for entry in self._entries[self._durable :])
+
+    def append(self, key: Key, header: bytes, body: bytes | memoryview) -> None:
+        """Write one chunk after the last; raise OSError, upon which the pack is as before."""
+        if self._torn:
+            os.ftruncate(self._fd, self.end)
+        self._torn = True
+        files.write_all(self._fd, [header, body])
+        self._entries.append(Entry(key, self.end, len(body)))
+        self.end += HEADER_SIZE + len(body)
+        self._torn = False
+
+    def sync(self) -> None:
+        """Bring all chunks to the disk; after an OSError `sync` must not be called again."""
+        if self._durable == len(self._entries):
+            return
+        files.sync_data(self._fd)
+        if not self._name_is_durable:
+            files.sync_directory(self._packs)
+            self._name_is_durable = True
+        self._durable, self._durable_end = len(self._entries), self.end
+
+    def finish(self) -> None:
+        """Close the file and write the index of its durable chunks, if there are any."""
+        os.close(self._fd)
+        if self._durable:
+            index = Index(self._durable_end, tuple(self._entries[: self._durable]))
+            # Without an index the pack is as good, and walked through when it is read.
+            with contextlib.suppress(OSError):
+                write_index(self._packs, self._name, index)
+
+
+def _create(packs: Path, name: str) -> tuple[str, int]:
+    """Make a new pack file, numbered if the name is taken; return its name and descriptor."""
+    number = 0
+    while True:
+        candidate = f"{name}-{number}" if number else name
+        path = packs / (candidate + PACK_SUFFIX)
+        try:
+            fd = files.create(path)
+        except FileExistsError:
+            number += 1
+            continue
+        try:
+            files.write_all(fd, [PACK_HEADER])
+        except OSError:
+            os.close(fd)
+            path.unlink(missing_ok=True)
+            raise
+        return candidate, fd
+
+
+def _not_written(packs: Path, error: OSError) -> StoreNotWritable:
+    return StoreNotWritable(
+        f"A chunk could not be written to {packs}: {error.strerror or error}. Free some space or "
+        f"allow writing there, or record to another place with `--store DIR`."
+    )
