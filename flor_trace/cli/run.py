@@ -1,0 +1,135 @@
+"""``flor_trace run``: record a program."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NoReturn
+
+from flor_trace import settings as environment
+from flor_trace.errors import UsageError
+
+#: Option to the setting it gives; a None value is taken from the next argument.
+_OPTIONS: dict[str, tuple[str, str | None]] = {
+    "--name": ("name", None),
+    "--store": ("store", None),
+    "--overhead": ("overhead", None),
+    "--include": ("include", None),
+    "--log": ("log", None),
+    "--branch": ("branch", None),
+    "--no-auto-log": ("auto_log", "0"),
+    "--quiet": ("quiet", "1"),
+    "-q": ("quiet", "1"),
+}
+
+USAGE = """\
+usage: flor_trace [run] [OPTIONS] SCRIPT.py [ARGUMENTS]
+       flor_trace [run] [OPTIONS] -m MODULE [ARGUMENTS]
+       flor_trace [run] [OPTIONS] -c CODE [ARGUMENTS]
+
+Run a program exactly as python does, and record its loops.  Everything after the
+program belongs to the program.
+
+  --name NAME        call the run NAME
+  --store DIR        keep records and checkpoints in DIR (default: .flor_trace in the project)
+  --overhead SHARE   time that checkpoints may cost, e.g. 1% (the default)
+  --include LIBRARY  record the loops of a library too (repeat, or separate by commas)
+  --log NAME,...     log only these names
+  --no-auto-log      log no values at all
+  --branch NAME      git branch for the code of the runs (default: flor.shadow)
+  -q, --quiet        say nothing at the end
+
+Settings may also stand in [tool.flor_trace] of pyproject.toml and in FLOR_TRACE_NAME and
+its like.  FLOR_TRACE=0 switches recording off.  The exit status is the program's.
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Record the program; return its exit status."""
+    options, rest = _split(list(arguments))
+    if options is None:
+        print(USAGE, end="")
+        return 0
+    mode, target, own = _target(rest)
+    start = Path(target).absolute().parent if mode == "script" else Path.cwd()
+    settings = environment.load(start, options)
+    if not settings.enabled:
+        _run_plainly(len(rest), rest)
+    seed = environment.take_drawn_hash_seed()
+    if seed is None:
+        seed = environment.hash_seed()
+    from flor_trace.session.program import Program  # noqa: PLC0415
+
+    program = Program(mode, target, own)  # type: ignore[arg-type]
+    program.check()
+    if seed is None and not sys.flags.ignore_environment:
+        _restart_with_hash_seed()
+    from flor_trace.session.record import RecordSession  # noqa: PLC0415
+
+    return RecordSession(program, settings, seed).run()
+
+
+def _split(arguments: list[str]) -> tuple[dict[str, str] | None, list[str]]:
+    """Our options, and the rest from the program on; None for the options when help is wanted."""
+    options: dict[str, str] = {}
+    while arguments:
+        word = arguments[0]
+        if word in ("-h", "--help"):
+            return None, []
+        if word == "--":
+            return options, arguments[1:]
+        name, _, value = word.partition("=")
+        if not word.startswith("-") or word in ("-m", "-c"):
+            return options, arguments
+        if name not in _OPTIONS:
+            near = get_close_matches(name, _OPTIONS, 1)
+            hint = f"did you mean {near[0]}?" if near else "flor_trace run --help lists them"
+            raise UsageError(f"there is no option {name}: {hint}")
+        setting, fixed = _OPTIONS[name]
+        if fixed is None and "=" not in word:
+            if len(arguments) < 2:
+                raise UsageError(f"{name} needs a value; flor_trace run --help tells which")
+            value = arguments.pop(1)
+        _add(options, setting, fixed if fixed is not None else value)
+        arguments.pop(0)
+    return options, arguments
+
+
+def _add(options: dict[str, str], setting: str, value: str) -> None:
+    if setting in ("include", "log") and setting in options:
+        value = f"{options[setting]},{value}"
+    options[setting] = value
+
+
+def _target(rest: list[str]) -> tuple[str, str, tuple[str, ...]]:
+    if not rest:
+        raise UsageError("there is no program to record; give SCRIPT.py, -m MODULE or -c CODE")
+    if rest[0] in ("-m", "-c"):
+        if len(rest) < 2:
+            raise UsageError(f"{rest[0]} needs what to run after it")
+        return "module" if rest[0] == "-m" else "command", rest[1], tuple(rest[2:])
+    return "script", rest[0], tuple(rest[1:])
+
+
+def _interpreter() -> list[str]:
+    """The interpreter and its own options, as this process was started."""
+    ours = sys.orig_argv[: len(sys.orig_argv) - len(sys.argv) + 1]
+    # what is left ends in "-m flor_trace" or in the path of the flor_trace command
+    if len(ours) > 2 and ours[-2] == "-m":
+        return [sys.executable, *ours[1:-2]]
+    return [sys.executable, *ours[1:-1]]
+
+
+def _run_plainly(count: int, rest: list[str]) -> NoReturn:
+    """Replace this process by the program under plain python."""
+    os.execv(sys.executable, [*_interpreter(), *rest])
+
+
+def _restart_with_hash_seed() -> NoReturn:
+    """Start over with a hash seed that we know: set order is data in many programs."""
+    seed = int.from_bytes(os.urandom(4), "big")
+    environ = environment.environment_with_hash_seed(seed)
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)

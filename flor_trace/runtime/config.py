@@ -1,0 +1,85 @@
+"""Find the configuration of a run: what the program's names hold when its first loop begins."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from types import CodeType
+from typing import Any
+
+from flor_trace.runtime.values import scalar
+from flor_trace.types import Scalar
+
+#: Part of a name that marks its value as a secret.
+SECRETS = ("password", "passwd", "secret", "token", "api_key", "apikey", "credential", "private_key")
+REDACTED = "‹redacted›"
+
+#: Dictionaries with more entries are data, not configuration.
+MAX_ENTRIES = 64
+CONFIG_NAMES = ("config", "cfg", "conf", "args", "opt", "opts", "hparams", "params", "settings")
+
+StackFrame = tuple[CodeType, dict[str, Any], dict[str, Any], dict[str, Any]]
+
+
+def configuration(frames: Iterable[StackFrame]) -> dict[str, Scalar]:
+    """Name and value of every configuration scalar that the frames can see.
+
+    Parsed arguments come first, then dataclasses and dictionaries that hold configuration, then
+    plain scalars, each from the innermost frame outwards and last the module's globals.  The
+    first value found under a name is kept; secrets are redacted.
+    """
+    scopes = list(_scopes(frames))
+    found: dict[str, Scalar] = {}
+    for reader in (_namespaces, _holders, _plain):
+        for scope in scopes:
+            for name, value in reader(scope):
+                found.setdefault(name, _redacted(name, value))
+    return found
+
+
+def _scopes(frames: Iterable[StackFrame]) -> Iterator[Mapping[str, Any]]:
+    modules: dict[int, Mapping[str, Any]] = {}
+    for _, module_globals, names, _ in frames:
+        modules[id(module_globals)] = module_globals
+        yield names
+    yield from modules.values()
+
+
+def _namespaces(scope: Mapping[str, Any]) -> Iterator[tuple[str, Scalar]]:
+    argparse = sys.modules.get("argparse")
+    if argparse is None:
+        return
+    for value in list(scope.values()):
+        if isinstance(value, argparse.Namespace):
+            yield from _scalars(vars(value))
+
+
+def _holders(scope: Mapping[str, Any]) -> Iterator[tuple[str, Scalar]]:
+    for name, value in list(scope.items()):
+        if is_dataclass(value) and not isinstance(value, type):
+            yield from _scalars(
+                {f.name: value.__dict__.get(f.name) for f in fields(value)}
+                if hasattr(value, "__dict__")
+                else {}
+            )
+        elif type(value) is dict and name.lower() in CONFIG_NAMES and len(value) <= MAX_ENTRIES:
+            yield from _scalars({k: v for k, v in value.items() if isinstance(k, str)})
+
+
+def _plain(scope: Mapping[str, Any]) -> Iterator[tuple[str, Scalar]]:
+    return _scalars(scope)
+
+
+def _scalars(mapping: Mapping[str, Any]) -> Iterator[tuple[str, Scalar]]:
+    for name, value in list(mapping.items()):
+        if name.startswith("_"):
+            continue
+        item = scalar(value)
+        if item is not None:
+            yield name, item
+
+
+def _redacted(name: str, value: Scalar) -> Scalar:
+    lowered = name.lower()
+    return REDACTED if any(mark in lowered for mark in SECRETS) and value else value

@@ -1,0 +1,219 @@
+"""The nest of loops now running: which are watched, where they stand, what their iterations set."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Any, Protocol
+
+from flor_trace._speedups import UNBOUND, LoopIter, running
+from flor_trace.runtime import policy
+from flor_trace.runtime.values import scalar
+from flor_trace.types import Leaving, LoopInfo, Scalar
+
+#: Instances of one loop under the same outer iteration beyond which it is given up.
+MAX_INSTANCES = 1000
+
+
+class Loop:
+    """A loop statement of the program while it runs; the `info` of its `Site`."""
+
+    __slots__ = ("given_up", "info", "names", "probe_iterations", "probe_seconds", "watched")
+
+    def __init__(self, info: LoopInfo, names: tuple[str, ...], *, watched: bool = False) -> None:
+        self.info = info
+        self.names = names  #: the names whose values are read at the end of each iteration
+        self.watched = watched
+        self.given_up = False
+        self.probe_iterations = 0
+        self.probe_seconds = 0.0
+
+
+class Instance:
+    """One execution of a loop, from its entry to its exit.
+
+    `iteration` is the one that runs, or will when the boundary is over.  `outer` are the watched
+    loops around it, from the outermost inwards; `nth` counts the executions of this loop under
+    the same outer iteration, so that a loop run twice there is not taken for one.
+    """
+
+    __slots__ = (
+        "alive",
+        "calls",
+        "dimension",
+        "iteration",
+        "loop",
+        "nth",
+        "outer",
+        "since",
+        "started",
+        "tag",
+        "target",
+        "watched",
+    )
+
+    def __init__(self, loop: Loop, outer: tuple[Instance, ...], nth: int, now: float) -> None:
+        self.loop = loop
+        self.outer = outer
+        self.nth = nth
+        self.started = self.since = now
+        self.iteration = 0
+        self.alive = True
+        self.watched = loop.watched
+        self.calls: dict[Loop, int] = {}
+        self.tag: Any = None  #: for the observer
+        self.target = loop.info.targets[:1] or (loop.info.dimension,)
+        name = loop.info.dimension
+        taken = {instance.dimension for instance in outer}
+        self.dimension = name if name not in taken else f"{name}@{loop.info.span[0]}"
+
+
+class Observer(Protocol):
+    """Hears of watched loops; `recorder` and the replay's `follower` are the two there are."""
+
+    def entered(self, instance: Instance, li: LoopIter) -> None:
+        """The loop has been entered; it may not be watched yet."""
+
+    def watching(self, instance: Instance) -> None:
+        """The loop has shown that it is worth watching."""
+
+    def iteration_over(
+        self, instance: Instance, li: LoopIter, iteration: int, values: tuple[Any, ...]
+    ) -> None:
+        """The body of `iteration` is over; `values` are those of ``instance.loop.names``."""
+
+    def boundary(self, instance: Instance, li: LoopIter, k: int) -> None:
+        """`k` iterations are over and the next has not begun; the loop is not in another."""
+
+    def left(self, instance: Instance, li: LoopIter, how: Leaving) -> None:
+        """The loop is over."""
+
+    def gave_up(self, instance: Instance, why: str) -> None:
+        """The loop is watched no longer."""
+
+
+class Nest:
+    """Turns the callbacks of `LoopIter` into an `Observer`'s.
+
+    Everything runs on the one thread that set the handler, and never re-entrantly: the program's
+    own signal handlers may run loops while we are inside, which are then not reported.
+    """
+
+    def __init__(self, observer: Observer, *, probing: bool = True) -> None:
+        self._observer = observer
+        self._probing = probing  #: loops have to show that they are worth watching
+        self._calls: dict[Loop, int] = {}
+        self._depth = 0
+
+    def boundary(self, li: LoopIter) -> None:
+        """Handle one boundary of `li`."""
+        now = perf_counter()
+        instance = li.tag
+        if instance is None:
+            instance = self._enter(li, now)
+            if instance is None:
+                return
+        k = li.n
+        if k:
+            self._iteration_over(instance, li, k - 1, now)
+            if li.quiet:
+                return
+        instance.iteration = k
+        if instance.calls:
+            instance.calls = {}
+        if not instance.outer:
+            self._observer.boundary(instance, li, k)
+        instance.since = perf_counter()
+
+    def leave(self, li: LoopIter, how: Leaving) -> None:
+        """Handle the end of `li`."""
+        instance = li.tag
+        if instance is None:
+            return
+        if how == "left":
+            self._iteration_over(instance, li, li.n - 1, perf_counter())
+        instance.alive = False
+        self._count_probe(instance, li, perf_counter())
+        if not li.quiet:
+            self._observer.left(instance, li, how)
+
+    def _enter(self, li: LoopIter, now: float) -> Instance | None:
+        loop: Loop = li.site.info
+        outer = self.outer_of(li)
+        calls = outer[-1].calls if outer else self._calls
+        nth = calls.get(loop, 0)
+        calls[loop] = nth + 1
+        if loop.given_up or nth >= MAX_INSTANCES:
+            li.quiet = True
+            return None
+        instance = li.tag = Instance(loop, outer, nth, now)
+        self._observer.entered(instance, li)
+        return instance
+
+    def outer_of(self, li: LoopIter) -> tuple[Instance, ...]:
+        """The instances around `li` that are watched or may yet be, outermost first."""
+        return tuple(
+            other.tag
+            for other in running()
+            if other is not li and other.tag is not None and not other.quiet
+        )
+
+    def _iteration_over(self, instance: Instance, li: LoopIter, iteration: int, now: float) -> None:
+        loop = instance.loop
+        if self._probing:
+            self._judge(instance, li, iteration + 1, now)
+            if li.quiet:
+                return
+        if any(not outer.alive for outer in instance.outer):
+            instance.outer = self.outer_of(li)  # a generator that goes on under another loop
+        self._observer.iteration_over(instance, li, iteration, li.lookup(loop.names))
+
+    def _judge(self, instance: Instance, li: LoopIter, iterations: int, now: float) -> None:
+        loop = instance.loop
+        seconds = now - instance.started
+        if instance.watched:
+            if policy.too_tight(iterations, seconds):
+                self._give_up(instance, li, "its iterations are too short to be reported cheaply")
+            return
+        verdict = policy.judge(
+            loop.probe_iterations + iterations,
+            loop.probe_seconds + seconds,
+            outermost=not instance.outer,
+        )
+        if verdict == "watch":
+            for each in (*instance.outer, instance):
+                self._watch(each)
+        elif verdict == "tight":
+            self._give_up(instance, li, None)
+
+    def _watch(self, instance: Instance) -> None:
+        if not instance.watched:
+            instance.watched = instance.loop.watched = True
+            self._observer.watching(instance)
+
+    def _give_up(self, instance: Instance, li: LoopIter, why: str | None) -> None:
+        li.quiet = True
+        li.site.mode = 1
+        instance.loop.given_up = True
+        if why is not None:
+            self._observer.gave_up(instance, why)
+
+    def _count_probe(self, instance: Instance, li: LoopIter, now: float) -> None:
+        loop = instance.loop
+        if not loop.watched:
+            loop.probe_iterations += li.n
+            loop.probe_seconds += now - instance.started
+
+
+def target_value(instance: Instance, li: LoopIter) -> Scalar | None:
+    """What the loop's target holds now, if that is a scalar."""
+    (value,) = li.lookup(instance.target)
+    return None if value is UNBOUND else scalar(value)
+
+
+def outer_values(instance: Instance) -> list[Scalar | None]:
+    """What the targets of the loops around `instance` hold now."""
+    holders = {other.tag: other for other in running() if other.tag is not None}
+    return [
+        target_value(outer, holders[outer]) if outer in holders else None
+        for outer in instance.outer
+    ]

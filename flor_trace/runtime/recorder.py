@@ -1,0 +1,181 @@
+"""Write what the loops of a recorded run do to its journal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from typing import Any, Protocol
+
+from flor_trace._speedups import LoopIter, frames
+from flor_trace.runtime.checkpoints import Checkpointer, Taken
+from flor_trace.runtime.config import configuration
+from flor_trace.runtime.nest import Instance, target_value
+from flor_trace.runtime.rows import Batch
+from flor_trace.runtime.scope import Modules
+from flor_trace.types import Leaving, LoopKey, Scalar
+
+
+class Journal(Protocol):
+    """Takes frames in order; may be called from the training thread and from the writer's."""
+
+    def append(self, frame: Mapping[str, Any]) -> None: ...
+
+
+class Recorder:
+    """The `Observer` of a recorded run."""
+
+    def __init__(self, journal: Journal, modules: Modules, checkpointer: Checkpointer) -> None:
+        self._journal = journal
+        self._modules = modules
+        self._checkpointer = checkpointer
+        self._began = perf_counter()
+        self._ids: dict[tuple[LoopKey, str, int], int] = {}
+        self._config: Mapping[str, Scalar] | None = None
+        self._configured = False
+        self.on_first_watch: Callable[[], None] = lambda: None
+        self.iterations = 0  #: of outermost watched loops
+
+    def entered(self, instance: Instance, li: LoopIter) -> None:
+        """See `Observer`."""
+        instance.tag = _Notes()
+        if not instance.outer and not self._configured:
+            self._config = configuration(frames(self._modules.filenames))
+        if instance.watched and not instance.outer:
+            self._write_enter(instance)
+
+    def watching(self, instance: Instance) -> None:
+        """See `Observer`."""
+        if not self._configured:
+            self._configured = True
+            self.on_first_watch()
+            self._journal.append({"t": "config", "values": dict(self._config or {})})
+        if not instance.outer:
+            self._write_enter(instance)
+        notes = instance.tag
+        if notes.entry is not None:
+            taken, notes.entry = notes.entry, None
+            self._save(instance, 0, taken)
+
+    def iteration_over(
+        self, instance: Instance, li: LoopIter, iteration: int, values: tuple[Any, ...]
+    ) -> None:
+        """See `Observer`."""
+        notes, now = instance.tag, perf_counter()
+        batch = notes.batch
+        if batch is None or not batch.fits(instance, iteration):
+            self._flush(instance)
+            batch = notes.batch = Batch(instance, iteration, now)
+        batch.add(target_value(instance, li), instance.loop.names, values)
+        if instance.watched and (batch.full(now) or not instance.outer):
+            self._flush(instance)
+        if not instance.outer:
+            self.iterations += 1
+
+    def boundary(self, instance: Instance, li: LoopIter, k: int) -> None:
+        """See `Observer`."""
+        if not (instance.watched or k == 0):
+            return
+        last = li.expected == k and k > 0
+        if not (self._checkpointer.allowed() or (last and self._cheap(instance))):
+            return
+        taken = self._checkpointer.take()
+        if instance.watched:
+            self._save(instance, k, taken)
+        else:
+            instance.tag.entry = taken
+
+    def left(self, instance: Instance, li: LoopIter, how: Leaving) -> None:
+        """See `Observer`."""
+        self._flush(instance)
+        if instance.outer or not instance.watched:
+            return
+        if how == "left" and instance.tag.saved < li.n and self._worth_exit(instance):
+            self._save(instance, li.n, self._checkpointer.take())
+        self._journal.append(
+            {
+                "t": "leave",
+                "loop": self.identify(instance),
+                "outer": [],
+                "iterations": li.n,
+                "how": how,
+                "seconds": perf_counter() - instance.started,
+            }
+        )
+
+    def gave_up(self, instance: Instance, why: str) -> None:
+        """See `Observer`."""
+        self._flush(instance)
+        self.lost(f"iterations of loop {instance.loop.info.key} from {instance.iteration} on", why)
+
+    def lost(self, what: str, why: str) -> None:
+        """Write down that something could not be recorded."""
+        self._journal.append({"t": "lost", "what": what, "why": why})
+
+    def identify(self, instance: Instance) -> int:
+        """The number under which the journal knows the loop of `instance`."""
+        key = (instance.loop.info.key, instance.dimension, instance.nth)
+        number = self._ids.get(key)
+        if number is None:
+            number = self._ids[key] = len(self._ids)
+            self._journal.append(
+                {
+                    "t": "loop",
+                    "id": number,
+                    "key": instance.loop.info.key,
+                    "dim": instance.dimension,
+                    "line": instance.loop.info.span[0],
+                    "nth": instance.nth,
+                }
+            )
+        return number
+
+    def _write_enter(self, instance: Instance) -> None:
+        number = self.identify(instance)
+        at = instance.started - self._began
+        self._journal.append({"t": "enter", "loop": number, "outer": [], "at": at})
+
+    def _flush(self, instance: Instance) -> None:
+        batch, instance.tag.batch = instance.tag.batch, None
+        if batch is not None and instance.watched and (batch.columns or not instance.outer):
+            self._journal.append(batch.frame(instance, self.identify))
+
+    def _cheap(self, instance: Instance) -> bool:
+        """Whether a checkpoint of the exit may go a little over the budget."""
+        return self._checkpointer.budget.estimate < 0.05 * (perf_counter() - instance.started)
+
+    def _worth_exit(self, instance: Instance) -> bool:
+        return self._checkpointer.allowed() or self._cheap(instance)
+
+    def _save(self, instance: Instance, boundary: int, taken: Taken) -> None:
+        number = self.identify(instance)
+
+        def saved(done: Taken) -> None:
+            assert done.manifest is not None and done.digest is not None
+            self._journal.append(
+                {
+                    "t": "checkpoint",
+                    "loop": number,
+                    "outer": [],
+                    "boundary": boundary,
+                    "manifest": done.manifest,
+                    "digest": done.digest.hex(),
+                    "opaque": list(done.graph.opaque),
+                    "seconds": done.seconds,
+                    "bytes": done.nbytes,
+                }
+            )
+
+        instance.tag.saved = boundary
+        if not self._checkpointer.save(taken, saved):
+            self.lost(f"checkpoint at boundary {boundary}", "the writer is behind; memory is bounded")
+
+
+class _Notes:
+    """What the recorder remembers about one loop instance."""
+
+    __slots__ = ("batch", "entry", "saved")
+
+    def __init__(self) -> None:
+        self.batch: Batch | None = None
+        self.entry: Taken | None = None
+        self.saved = -1

@@ -1,0 +1,76 @@
+"""Gather the values of consecutive iterations into columns, exactly and without sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flor_trace._speedups import UNBOUND
+from flor_trace.runtime.nest import Instance, outer_values
+from flor_trace.runtime.values import scalar
+from flor_trace.types import Scalar
+
+#: Rows of one batch; a batch also ends with its loop and when an outer loop goes on.
+MAX_ROWS = 512
+MAX_AGE_SECONDS = 0.5
+
+Frame = dict[str, Any]
+
+
+class Batch:
+    """The rows of one loop instance that are not in the journal yet."""
+
+    __slots__ = ("began", "columns", "first", "outer", "outer_iterations", "values")
+
+    def __init__(self, instance: Instance, first: int, now: float) -> None:
+        self.first = first
+        self.began = now
+        self.outer = outer_values(instance)
+        self.outer_iterations = [outer.iteration for outer in instance.outer]
+        self.values: list[Scalar | None] = []
+        self.columns: dict[str, list[Scalar | None]] = {}
+
+    def fits(self, instance: Instance, iteration: int) -> bool:
+        """Whether `iteration` is the next row of this batch."""
+        return iteration == self.first + len(self.values) and all(
+            outer.iteration == then
+            for outer, then in zip(instance.outer, self.outer_iterations, strict=False)
+        )
+
+    def full(self, now: float) -> bool:
+        """Whether the batch should be written."""
+        return len(self.values) >= MAX_ROWS or now - self.began > MAX_AGE_SECONDS
+
+    def add(self, value: Scalar | None, names: tuple[str, ...], values: tuple[Any, ...]) -> None:
+        """Add the row of the next iteration."""
+        count = len(self.values)
+        self.values.append(value)
+        for name, held in zip(names, values, strict=True):
+            item = None if held is UNBOUND else scalar(held)
+            if item is None:
+                continue
+            column = self.columns.get(name)
+            if column is None:
+                column = self.columns[name] = []
+            column.extend([None] * (count - len(column)))
+            column.append(item)
+
+    def frame(self, instance: Instance, identify: Callable[[Instance], int]) -> Frame:
+        """The journal frame of these rows."""
+        count = len(self.values)
+        for column in self.columns.values():
+            column.extend([None] * (count - len(column)))
+        outer = [
+            [identify(outer), iteration, value]
+            for outer, iteration, value in zip(
+                instance.outer, self.outer_iterations, self.outer, strict=False
+            )
+        ]
+        return {
+            "t": "rows",
+            "loop": identify(instance),
+            "outer": outer,
+            "first": self.first,
+            "value": self.values,
+            "cols": self.columns,
+        }

@@ -1,0 +1,97 @@
+"""List the objects that a boundary can see, under names that a replay finds again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
+from typing import Any
+
+from flor_trace.state.codecs.rng import rng_roots
+
+StackFrame = tuple[CodeType, dict[str, Any], dict[str, Any], dict[str, Any]]
+
+_ATOMS = (bool, int, float, complex, str, bytes, type(None))
+_FIXED = (ModuleType, BuiltinFunctionType, type)
+
+
+def roots(stack: Sequence[StackFrame], modules: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Root name to object, for the frames of the program (innermost first) and its modules.
+
+    ``local:x`` is a local of the innermost frame, ``caller:0:main:x`` one of a frame around it
+    (counted from the outermost), ``global:train.py:x`` a module's, ``rng:torch`` a generator's
+    state.  Immutable locals of callers are left out: nothing that the loop runs can see or
+    change them, unless they are cells.
+    """
+    found: dict[str, Any] = {}
+    for name, value in local_names(stack[0]).items():
+        if not _is_fixed(value):
+            found[f"local:{name}"] = value
+    for depth, (code, _, names, cells) in enumerate(reversed(stack[1:])):
+        if code.co_name == "<module>":
+            continue
+        for name, value in names.items():
+            if not _is_fixed(value) and (name in cells or not isinstance(value, _ATOMS)):
+                found[f"caller:{depth}:{code.co_qualname}:{name}"] = value
+    for module, names in modules.items():
+        for name, value in list(names.items()):
+            if not name.startswith("__") and not _is_fixed(value):
+                found[f"global:{module}:{name}"] = value
+    found.update(rng_roots())
+    return found
+
+
+def local_names(frame: StackFrame) -> dict[str, Any]:
+    """The locals of a function's or class body's frame; none for a module's, whose are globals."""
+    code, _, names, _ = frame
+    return {} if code.co_name == "<module>" else names
+
+
+def cells_of(stack: Sequence[StackFrame]) -> Iterator[tuple[str, CellType]]:
+    """Root name and cell of every cell variable that `roots` lists."""
+    for name, cell in stack[0][3].items():
+        yield f"local:{name}", cell
+    for depth, (code, _, _, cells) in enumerate(reversed(stack[1:])):
+        for name, cell in cells.items():
+            yield f"caller:{depth}:{code.co_qualname}:{name}", cell
+
+
+def _is_fixed(value: Any) -> bool:
+    """Whether the value is code: kept from the live side, whatever happens."""
+    if isinstance(value, _FIXED):
+        return True
+    return type(value) is FunctionType and value.__closure__ is None
+
+
+class Modules:
+    """The namespaces of the project's modules, found again only when something was imported."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, str] = {}  # file name -> module path
+        self._fixed: dict[str, dict[str, Any]] = {}
+        self._seen = -1
+        self._namespaces: dict[str, dict[str, Any]] = {}
+
+    def add(self, filename: str, module: str, namespace: dict[str, Any] | None = None) -> None:
+        """Hear of a module of the project; `namespace` for one that has no ``__file__``."""
+        self._files[filename] = module
+        if namespace is not None:
+            self._fixed[module] = namespace
+        self._seen = -1
+
+    @property
+    def filenames(self) -> frozenset[str]:
+        """The files whose frames belong to the program."""
+        return frozenset(self._files)
+
+    def namespaces(self) -> dict[str, dict[str, Any]]:
+        """Module path to the module's globals, in a fixed order."""
+        if len(sys.modules) != self._seen:
+            self._seen = len(sys.modules)
+            found = dict(self._fixed)
+            for module in list(sys.modules.values()):
+                filename = getattr(module, "__dict__", {}).get("__file__")
+                if isinstance(filename, str) and filename in self._files:
+                    found[self._files[filename]] = module.__dict__
+            self._namespaces = dict(sorted(found.items()))
+        return self._namespaces

@@ -1,0 +1,55 @@
+"""Read the scalars that an iteration stored, and nothing that would cost or disturb it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from flor_trace.types import Scalar
+
+#: Longer strings are texts, not values.
+MAX_STRING = 1024
+
+_PLAIN = frozenset({bool, int, float})
+
+
+def scalar(value: Any) -> Scalar | None:
+    """The scalar that `value` is or holds, else None.
+
+    Numbers of numpy and 0-d arrays and CPU tensors give their item; nothing is moved from an
+    accelerator, and no method of a class of the program is called.
+    """
+    kind = type(value)
+    if kind in _PLAIN:
+        return value  # type: ignore[no-any-return]
+    if kind is str:
+        return value if len(value) <= MAX_STRING else None
+    reader = _READERS.get(kind.__module__.partition(".")[0])
+    return reader(value) if reader is not None else None
+
+
+def _from_numpy(value: Any) -> Scalar | None:
+    numpy = sys.modules.get("numpy")
+    if numpy is None:
+        return None
+    if isinstance(value, numpy.generic) or (type(value) is numpy.ndarray and value.ndim == 0):
+        return _item(value)
+    return None
+
+
+def _from_torch(value: Any) -> Scalar | None:
+    torch = sys.modules.get("torch")
+    if torch is None or type(value) not in (torch.Tensor, torch.nn.Parameter):
+        return None
+    if value.ndim or value.device.type != "cpu" or value.layout is not torch.strided:
+        return None
+    return _item(value)
+
+
+def _item(value: Any) -> Scalar | None:
+    item = value.item()
+    return item if type(item) in _PLAIN or type(item) is str else None
+
+
+_READERS: dict[str, Callable[[Any], Scalar | None]] = {"numpy": _from_numpy, "torch": _from_torch}

@@ -1,0 +1,1 @@
+"""One recorded run: the one place where the packages meet."""

@@ -1,0 +1,297 @@
+"""One recorded run from install to close."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import platform
+import socket
+import sys
+from _thread import allocate_lock
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+from types import CodeType, ModuleType
+from typing import Any
+
+from flor_trace import settings as environment
+from flor_trace._speedups import NATIVE, LoopIter, Site, set_handler
+from flor_trace.errors import CaptureError, SnapshotError
+from flor_trace.history.journal import JournalWriter
+from flor_trace.history.runid import claim_run_dir
+from flor_trace.history.snapshot import project_root, take_snapshot
+from flor_trace.instrument.hook import install, program_code
+from flor_trace.instrument.select import Project
+from flor_trace.runtime.checkpoints import Checkpointer
+from flor_trace.runtime.guard import Guard
+from flor_trace.runtime.nest import Loop, Nest
+from flor_trace.runtime.policy import Budget
+from flor_trace.runtime.recorder import Recorder
+from flor_trace.runtime.scope import Modules
+from flor_trace.session import seeds
+from flor_trace.session.program import Main, Program
+from flor_trace.settings import Settings
+from flor_trace.store.layout import Store, open_store
+from flor_trace.store.writer import BackgroundWriter
+from flor_trace.types import Leaving, LoopInfo, ModuleInfo
+
+#: Token that stands for the project's directory in saved state: a replay runs in another one.
+ROOT_TOKEN = "\0root"
+
+#: How long the end of a program may wait for checkpoints to reach the disk.
+DRAIN_SECONDS = 600.0
+
+
+class RecordSession:
+    """Records one program.  Everything but `_saved` frames happens on the thread that made it."""
+
+    def __init__(self, program: Program, settings: Settings, hash_seed: int | None) -> None:
+        self._program = program
+        self._settings = settings
+        self._pid = os.getpid()
+        self._began = perf_counter()
+        self.status: int | None = None
+        here = program.path or Path.cwd() / "-"
+        self.root, _ = project_root(here)
+        store_path = settings.store or self.root / ".flor_trace"
+        self.store: Store = open_store(store_path.absolute(), create=True)
+        self.runid, directory = claim_run_dir(self.store)
+        self._journal = _SharedJournal(JournalWriter(directory / "journal"))
+        self._guard = Guard(self._failed)
+        self._writer = BackgroundWriter(self.store, self.runid, on_error=self._writer_failed)
+        self._modules = Modules()
+        self._clocks: frozenset[str] = frozenset()
+        self._project = Project(self.root, include=settings.include)
+        self._checkpointer = Checkpointer(
+            modules=self._modules,
+            clocks=lambda: self._clocks,
+            relocate=((str(self.root), ROOT_TOKEN),),
+            submit=self._writer.submit,
+            budget=Budget(settings.overhead),
+            is_project_file=lambda name: self._project.module_of(name) is not None,
+        )
+        self._recorder = Recorder(self._journal, self._modules, self._checkpointer)
+        self._nest = Nest(self._recorder)
+        self._busy = False
+        self._main = Main(program)
+        self._write_header(hash_seed)
+
+    # -- the run ------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Run the program and return its exit status, unless it ends the process itself."""
+        self._main.install()
+        os.register_at_fork(before=self._writer.before_fork, after_in_child=self._in_child)
+        atexit.register(self._close)
+        self._guard.call("saving the random states", self._seed, "random", sys)
+        install(
+            self._project,
+            self,
+            cache_dir=self.store.cache,
+            after_import={
+                "numpy.random": lambda module: self._seed("numpy", module),
+                "torch": lambda module: self._seed("torch", module),
+                "torch.utils.data.dataloader": seeds.watch_loaders,
+            },
+            on_failure=self._guard.failed,
+        )
+        set_handler(self._boundary, self._leave)
+        self.status = self._main.run(self._compile_main, self._note_error)
+        return self.status
+
+    def _compile_main(self, source: bytes, path: str) -> CodeType:
+        module = self._project.module_of(path) or "-c"
+        self._modules.add(path, module, self._main.namespace)
+        return program_code(source, path, module, self, cache_dir=self.store.cache)
+
+    def _note_error(self, error: BaseException) -> None:
+        self.status = seeds.exit_status(error)
+
+    def _seed(self, library: str, module: ModuleType) -> None:
+        frame = seeds.initial_state(library, module)
+        self._writer.submit(lambda store: self._journal.append(frame.stored(store)), frame.nbytes)
+
+    # -- Hooks --------------------------------------------------------------------------------
+
+    def module(self, info: ModuleInfo) -> None:
+        """See `Hooks`."""
+        self._modules.add(self._filename(info.module), info.module)
+        self._clocks |= info.clocks
+        self._journal.append(
+            {
+                "t": "module",
+                "module": info.module,
+                "digest": info.digest.hex(),
+                "loops": [asdict(loop) for loop in info.loops],
+                "left_alone": info.left_alone,
+                "clocks": sorted(info.clocks),
+            }
+        )
+
+    def _filename(self, module: str) -> str:
+        return self._project.filename_of(module)
+
+    def site(self, loop: LoopInfo) -> object:
+        """See `Hooks`."""
+        return Site(Loop(loop, self._logged(loop)), 0 if loop.kind == "for" else 1)
+
+    def _logged(self, loop: LoopInfo) -> tuple[str, ...]:
+        if self._settings.log is not None:
+            return tuple(name for name in loop.own_stores if name in self._settings.log)
+        return loop.own_stores if self._settings.auto_log else ()
+
+    def control(self, loop: LoopInfo) -> None:
+        """See `Hooks`: nothing is steered while a run is recorded."""
+
+    # -- callbacks of the loops ---------------------------------------------------------------
+
+    def _boundary(self, li: LoopIter) -> None:
+        self._enter_callback("recording a loop", self._nest.boundary, li)
+
+    def _leave(self, li: LoopIter, how: Leaving) -> None:
+        self._enter_callback("recording the end of a loop", self._nest.leave, li, how)
+
+    def _enter_callback(self, what: str, action: Callable[..., None], *arguments: object) -> None:
+        if self._busy:  # a signal handler of the program runs loops while we are inside
+            return
+        self._busy = True
+        try:
+            if not self._guard.call(what, action, *arguments):
+                set_handler(None, None)
+        finally:
+            self._busy = False
+
+    def _in_child(self) -> None:
+        set_handler(None, None)
+        self._pid = -1
+
+    # -- beginning and end --------------------------------------------------------------------
+
+    def _write_header(self, hash_seed: int | None) -> None:
+        program, settings = self._program, self._settings
+        vid, left_out = self._snapshot()
+        self._journal.append(
+            {
+                "t": "run",
+                "format": 1,
+                "runid": self.runid,
+                "projid": self.root.name,
+                "name": settings.name,
+                "tstamp": datetime.now(UTC).isoformat(),
+                "filename": self._main_file(),
+                "mode": program.mode,
+                "target": program.target,
+                "argv": list(program.arguments),
+                "cwd": _relative(Path.cwd(), self.root),
+                "root": str(self.root),
+                "python": platform.python_version(),
+                "implementation": sys.implementation.cache_tag,
+                "executable": sys.executable,
+                "optimize": sys.flags.optimize,
+                "host": socket.gethostname(),
+                "pid": self._pid,
+                "pidstart": seeds.process_start(self._pid),
+                "vid": vid,
+                "hashseed": hash_seed,
+                "env": environment.recorded_environment(),
+                "engine": "bytecode",
+                "native": NATIVE,
+                "overhead": settings.overhead,
+                "left_out": left_out,
+            }
+        )
+        self._journal.flush()
+
+    def _main_file(self) -> str:
+        path = self._program.path
+        if path is not None:
+            return _relative(path.resolve(), self.root)
+        return self._program.target if self._program.mode == "module" else "-c"
+
+    def _snapshot(self) -> tuple[str | None, list[list[str]]]:
+        try:
+            snapshot = take_snapshot(
+                self.root,
+                self.store.code,
+                message=f"flor_trace run {self.runid}",
+                branch=self._settings.branch,
+                cache=self.store.path / "snapshot-stat.json",
+            )
+        except SnapshotError as error:
+            self._recorder.lost("the snapshot of the code: this run cannot be replayed", str(error))
+            self._guard.failed("saving the code", error)
+            return None, []
+        return snapshot.vid, [[str(item.path), item.reason] for item in snapshot.left_out]
+
+    def _failed(self, what: str, error: BaseException) -> None:
+        self._recorder.lost(what, f"{type(error).__name__}: {error}")
+
+    def _writer_failed(self, error: BaseException) -> None:
+        self._guard.failed("writing a checkpoint", error)
+
+    def _close(self) -> None:
+        if os.getpid() != self._pid:
+            return
+        set_handler(None, None)
+        self._guard.call("finishing the record", self._finish)
+
+    def _finish(self) -> None:
+        self._writer.drain(DRAIN_SECONDS)
+        self._writer.close()
+        budget = self._checkpointer.budget
+        self._journal.append(
+            {
+                "t": "exit",
+                "status": self.status,
+                "how": "exit",
+                "seconds": perf_counter() - self._began,
+                "checkpoint_seconds": budget.spent,
+                "checkpoints": budget.taken,
+                "skipped": self._checkpointer.skipped,
+                "failures": self._guard.failures,
+            }
+        )
+        self._journal.close()
+        self._say_goodbye(budget.taken)
+
+    def _say_goodbye(self, checkpoints: int) -> None:
+        error = sys.stderr
+        if self._settings.quiet or error is None or not error.isatty():
+            return
+        name = f" ({self._settings.name})" if self._settings.name else ""
+        print(  # noqa: T20
+            f"flor_trace: recorded run {self.runid}{name}, {self._recorder.iterations} iterations, "
+            f"{checkpoints} checkpoints; see flor_trace ls",
+            file=error,
+        )
+
+
+class _SharedJournal:
+    """A journal that the training thread and the background writer may both append to."""
+
+    def __init__(self, journal: JournalWriter) -> None:
+        self._journal = journal
+        self._lock = allocate_lock()
+
+    def append(self, frame: Mapping[str, Any]) -> None:
+        with self._lock:
+            self._journal.append(frame)
+            if frame["t"] in ("checkpoint", "exit"):
+                self._journal.sync()
+
+    def flush(self) -> None:
+        with self._lock:
+            self._journal.flush()
+
+    def close(self) -> None:
+        with self._lock:
+            self._journal.close()
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+__all__ = ["ROOT_TOKEN", "CaptureError", "RecordSession"]

@@ -1,0 +1,73 @@
+"""What a program starts from that no source file shows: random states, threads, process facts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from flor_trace._speedups import digest_many
+from flor_trace.runtime.checkpoints import address_of
+from flor_trace.state.capture import capture
+from flor_trace.state.codecs import dataloader
+from flor_trace.state.codecs.rng import rng_roots
+from flor_trace.state.encode import encode
+from flor_trace.state.graph import Graph, leaf_bytes
+from flor_trace.types import ChunkWriter, Digest
+
+
+@dataclass(slots=True)
+class InitialState:
+    """The state of one library's random generator before the program used it."""
+
+    library: str
+    threads: int | None
+    graph: Graph
+    buffers: list[bytes]
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the state."""
+        return sum(map(len, self.buffers))
+
+    def stored(self, store: ChunkWriter) -> dict[str, Any]:
+        """Put the state in the store and return its journal frame."""
+        digests = [Digest(each) for each in digest_many(self.buffers)]
+        for buffer in self.buffers:
+            store.put(buffer)
+        addresses = [address_of(len(b), d) for b, d in zip(self.buffers, digests, strict=True)]
+        manifest = store.put(encode(self.graph, addresses))
+        store.flush()
+        return {"t": "seed", "library": self.library, "state": manifest, "threads": self.threads}
+
+
+def initial_state(library: str, module: ModuleType) -> InitialState:
+    """Capture the generator of `library`, whose `module` was just imported."""
+    root = f"rng:{library}"
+    graph = capture({root: rng_roots()[root]})
+    threads = module.get_num_threads() if library == "torch" else None
+    return InitialState(library, threads, graph, [bytes(leaf) for leaf in leaf_bytes(graph)])
+
+
+def watch_loaders(module: ModuleType) -> None:
+    """Note the random states from which each DataLoader iterator is made."""
+    dataloader.watch(module)
+
+
+def exit_status(error: BaseException) -> int:
+    """The exit status of a program that ends with `error`."""
+    if not isinstance(error, SystemExit):
+        return 130 if isinstance(error, KeyboardInterrupt) else 1
+    if error.code is None:
+        return 0
+    return error.code & 0xFF if isinstance(error.code, int) else 1
+
+
+def process_start(pid: int) -> int | None:
+    """When the process started, in clock ticks since boot: tells a reused pid from the same one."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return int(fields[19])

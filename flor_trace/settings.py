@@ -1,0 +1,190 @@
+"""The only place that reads environment variables and project configuration files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from flor_trace.errors import SettingError
+
+_PREFIX = "FLOR_TRACE_"
+_SEED_NOTE = _PREFIX + "DRAWN_HASH_SEED"
+
+#: Variables that change what a program computes, and hold no secrets.
+RECORDED_VARIABLES = (
+    "CUBLAS_WORKSPACE_CONFIG",
+    "CUDA_VISIBLE_DEVICES",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "PYTHONPATH",
+    "TORCH_NUM_THREADS",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a recording or a replay can be told; the defaults are the product's."""
+
+    enabled: bool = True
+    name: str | None = None
+    store: Path | None = None  #: None: ``.flor_trace`` in the project root
+    overhead: float = 0.01  #: share of the run time that checkpoints may cost
+    include: tuple[str, ...] = ()  #: top-level names of libraries whose loops are recorded too
+    log: tuple[str, ...] | None = None  #: only these names are logged; None: all scalars
+    auto_log: bool = True
+    branch: str = "flor.shadow"
+    probe_file: Path | None = None
+    quiet: bool = False
+
+
+def parse(name: str, value: Any) -> Any:
+    """Turn a command line, environment or file value into that of the setting `name`."""
+    if name == "overhead":
+        return _share(value)
+    if name in ("store", "probe_file"):
+        return Path(value).expanduser()
+    if name in ("include", "log"):
+        parts = value.split(",") if isinstance(value, str) else value
+        return tuple(str(part).strip() for part in parts if str(part).strip())
+    if name in ("enabled", "auto_log", "quiet"):
+        return _truth(name, value)
+    return str(value)
+
+
+def _share(value: Any) -> float:
+    text = str(value).strip()
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise SettingError(
+            f"overhead is {text!r}, which is not a share; write it as 1% or 0.01"
+        ) from None
+    if not 0 <= share <= 100:
+        raise SettingError(f"overhead is {text!r}; it must lie between 0 and 10000%")
+    return share
+
+
+def _truth(name: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    text = str(value).strip().lower()
+    if text in ("1", "true", "yes", "on"):
+        return True
+    if text in ("", "0", "false", "no", "off"):
+        return False
+    raise SettingError(f"{name} is {value!r}; write 1 or 0")
+
+
+def load(start: Path, command_line: Mapping[str, Any]) -> Settings:
+    """Combine defaults, ``[tool.flor_trace]`` above `start`, environment and command line.
+
+    Raises:
+        SettingError: for an unknown name or an impossible value, with near names.
+    """
+    settings = Settings()
+    for origin, values in (
+        ("pyproject.toml", _project_values(start)),
+        ("the environment", _environment_values()),
+        ("the command line", command_line),
+    ):
+        settings = replace(settings, **{k: _parsed(k, v, origin) for k, v in values.items()})
+    return settings
+
+
+def _parsed(name: str, value: Any, origin: str) -> Any:
+    known = [field.name for field in fields(Settings)]
+    if name not in known:
+        near = get_close_matches(name, known, 1)
+        hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
+        raise SettingError(f"{origin} sets {name!r}, which is not a setting{hint}")
+    return parse(name, value)
+
+
+def _environment_values() -> dict[str, str]:
+    """``FLOR_TRACE_STORE`` and its like; ``FLOR_TRACE`` itself switches everything on or off."""
+    values = {}
+    for field in fields(Settings):
+        text = os.environ.get(_PREFIX + field.name.upper())
+        if text is not None and field.name != "enabled":
+            values[field.name] = text
+    if "FLOR_TRACE" in os.environ:
+        values["enabled"] = os.environ["FLOR_TRACE"]
+    return values
+
+
+def _project_values(start: Path) -> dict[str, Any]:
+    for folder in (start, *start.parents):
+        file = folder / "pyproject.toml"
+        if file.is_file():
+            return _read_table(file)
+        if (folder / ".git").exists():
+            break
+    return {}
+
+
+def _read_table(file: Path) -> dict[str, Any]:
+    text = file.read_bytes()
+    if b"flor_trace" not in text:
+        return {}
+    import tomllib  # noqa: PLC0415 - only projects that configure us pay for it
+
+    try:
+        table = tomllib.loads(text.decode()).get("tool", {}).get("flor_trace", {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"{file} cannot be read: {error}; mend the file") from error
+    values = {str(key).replace("-", "_"): value for key, value in table.items()}
+    for key in ("store", "probe_file"):
+        if key in values:
+            values[key] = file.parent / str(values[key])
+    return values
+
+
+def environment() -> dict[str, str]:
+    """A copy of the process environment."""
+    return dict(os.environ)
+
+
+def recorded_environment() -> dict[str, str]:
+    """The variables of `RECORDED_VARIABLES` that are set."""
+    return {name: os.environ[name] for name in RECORDED_VARIABLES if name in os.environ}
+
+
+def clean_git_environment() -> dict[str, str]:
+    """The environment for git commands, without what a surrounding git process left in it."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+
+
+def hash_seed() -> int | None:
+    """The hash seed that this process was started with, or None when it drew one itself."""
+    text = os.environ.get("PYTHONHASHSEED", "random")
+    return int(text) if text.isdigit() else None
+
+
+def environment_with_hash_seed(seed: int) -> dict[str, str]:
+    """The environment for a restart of this process with a hash seed that we know."""
+    before = os.environ.get("PYTHONHASHSEED", "")
+    return {**os.environ, "PYTHONHASHSEED": str(seed), _SEED_NOTE: f"{seed}:{before}"}
+
+
+def take_drawn_hash_seed() -> int | None:
+    """Undo `environment_with_hash_seed`: the seed if this is the restart, else None."""
+    note = os.environ.pop(_SEED_NOTE, None)
+    if note is None:
+        return None
+    seed, _, before = note.partition(":")
+    if before:
+        os.environ["PYTHONHASHSEED"] = before
+    else:
+        os.environ.pop("PYTHONHASHSEED", None)
+    return int(seed)
+
+
+def strict() -> bool:
+    """Whether our own faults stop the program: only ever set by our tests."""
+    return os.environ.get(_PREFIX + "STRICT", "") == "1"
