@@ -1,0 +1,138 @@
+"""Put live objects in the place of a compiled module's markers, and find the way back."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from types import CodeType
+
+from flor_trace.instrument.markers import QUESTIONS, Marker, Marks, Never
+from flor_trace.types import Control, Hooks, LoopInfo, ModuleInfo
+
+
+@dataclass(slots=True, eq=False)
+class Source:
+    """What a module was compiled from; compiles it again, unmarked, when somebody asks."""
+
+    text: bytes
+    path: str
+    optimize: int = -1
+    flags: int = 0
+    _plain: CodeType | None = None
+
+    def plain(self) -> CodeType:
+        """Return the module as Python alone compiles it; the same object every time."""
+        if self._plain is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                made = compile(
+                    self.text,
+                    self.path,
+                    "exec",
+                    self.flags,
+                    dont_inherit=True,
+                    optimize=self.optimize,
+                )
+            assert isinstance(made, CodeType)
+            self._plain = made
+        return self._plain
+
+
+@dataclass(slots=True, eq=False)
+class Origin:
+    """Rides along as the last constant of an instrumented code object, which never loads it."""
+
+    source: Source
+    steps: tuple[int, ...]  #: which nested code object of which, from the module's downwards
+
+    def code(self) -> CodeType | None:
+        """Return the original, None if the way to it cannot be followed."""
+        found = self.source.plain()
+        for step in self.steps:
+            inner = _nested(found)
+            if step >= len(inner):
+                return None
+            found = inner[step]
+        return found
+
+
+def _nested(code: CodeType) -> list[CodeType]:
+    return [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+
+
+@dataclass(slots=True)
+class _Binder:
+    info: ModuleInfo
+    hooks: Hooks
+    marks: Marks
+    source: Source | None
+    sites: dict[int, object] = field(default_factory=dict)
+    controls: dict[int, Control | None] = field(default_factory=dict)
+
+    def bind(self, code: CodeType, steps: tuple[int, ...]) -> CodeType:
+        constants = list(code.co_consts)
+        changed = False
+        nested = 0
+        for k, constant in enumerate(constants):
+            if isinstance(constant, CodeType):
+                constants[k] = self.bind(constant, (*steps, nested))
+                nested += 1
+            else:
+                marker = self.marks.read(constant)
+                if marker is not None:
+                    constants[k] = self._live(marker)
+            changed = changed or constants[k] is not constant
+        if not changed:
+            return code
+        if self.source is not None:
+            constants.append(Origin(self.source, steps))
+        return code.replace(co_consts=tuple(constants))
+
+    def _live(self, marker: Marker) -> object:
+        loop = self.info.loops[marker.loop]
+        if marker.part == "site":
+            return self._site(marker.loop, loop)
+        control = self._control(marker.loop, loop)
+        return Never() if control is None else QUESTIONS[marker.part](control, marker.name)
+
+    def _site(self, index: int, loop: LoopInfo) -> object:
+        if index not in self.sites:
+            self.sites[index] = self.hooks.site(loop)
+        return self.sites[index]
+
+    def _control(self, index: int, loop: LoopInfo) -> Control | None:
+        if index not in self.controls:
+            self.controls[index] = self.hooks.control(loop)
+        return self.controls[index]
+
+
+def bind(
+    code: CodeType, info: ModuleInfo, hooks: Hooks, *, source: Source | None = None
+) -> CodeType:
+    """Return the code with live sites and controls for its markers.
+
+    Each loop's site and control is asked for once.  Give `source` so that `pristine` works.
+    """
+    return _Binder(info, hooks, Marks(info.digest), source).bind(code, ())
+
+
+def pristine(code: CodeType) -> CodeType:
+    """Return the code object that Python alone would have compiled for an instrumented one.
+
+    The same object for the same code every time; any other code object comes back as it is.
+    """
+    origin = next((k for k in reversed(code.co_consts) if isinstance(k, Origin)), None)
+    if origin is None:
+        return code
+    found = origin.code()
+    return found if found is not None and _corresponds(found, code) else code
+
+
+def _corresponds(plain: CodeType, instrumented: CodeType) -> bool:
+    return (
+        plain.co_qualname == instrumented.co_qualname
+        and plain.co_firstlineno == instrumented.co_firstlineno
+        and plain.co_varnames == instrumented.co_varnames
+        and plain.co_cellvars == instrumented.co_cellvars
+        and plain.co_freevars == instrumented.co_freevars
+    )

@@ -1,0 +1,177 @@
+"""The ``sys.meta_path`` finder and the loader that give rewritten code to an import."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType, TracebackType
+from typing import Any, Self
+
+from flor_trace.instrument.cache import CodeCache
+from flor_trace.instrument.failures import OUR_FAILURES
+from flor_trace.instrument.load import CodeLoader, OnFailure, program_code, tell
+from flor_trace.instrument.readers import READERS
+from flor_trace.instrument.select import Project
+from flor_trace.types import Hooks, LoopKey
+
+__all__ = ["Installed", "install", "program_code"]
+
+AfterImport = Callable[[ModuleType], None]
+
+
+class Loader(SourceFileLoader):
+    """Loads one of the user's own modules.
+
+    Only ``get_code`` differs, and it never touches a ``.pyc`` file, so ``__cached__``, source
+    access, resources and ``runpy`` are Python's own.
+    """
+
+    def __init__(self, fullname: str, path: str, module: str, installed: Installed) -> None:
+        super().__init__(fullname, path)
+        self._module = module
+        self._installed = installed
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        """Return instrumented code, or what Python would use where that is not to be had."""
+        code = self._installed.code_of(self, self._module)
+        return super().get_code(fullname) if code is None else code
+
+
+# Python takes the frames of its import system out of the traceback of a failed import, and knows
+# them by this name: an import of a module with a syntax error must look as without us.
+Loader.get_code.__code__ = Loader.get_code.__code__.replace(
+    co_filename=SourceFileLoader.get_code.__code__.co_filename
+)
+
+
+class Installed(MetaPathFinder):
+    """The import hook while it is in place; usable in ``with``."""
+
+    def __init__(
+        self,
+        project: Project,
+        loader: CodeLoader,
+        after_import: Mapping[str, tuple[AfterImport, ...]],
+    ) -> None:
+        self.project = project
+        self._loader = loader
+        self._after_import = after_import
+        self._active = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.uninstall()
+
+    def place(self) -> None:
+        """Go in front of the path finder, and catch up with what is imported already."""
+        self._active = True
+        at = sys.meta_path.index(PathFinder) if PathFinder in sys.meta_path else len(sys.meta_path)
+        sys.meta_path.insert(at, self)
+        for name in self._after_import:
+            module = sys.modules.get(name)
+            if module is not None:
+                self._imported(module, name)
+
+    def uninstall(self) -> None:
+        """Leave later imports alone; modules that were imported stay as they are."""
+        self._active = False
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+
+    def find_spec(
+        self, fullname: str, path: Any = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return the spec that Python itself finds, with our loader for the user's own modules."""
+        spec = next(self._found(fullname, path, target), None)
+        if spec is not None:
+            self._take_over(spec)
+            if fullname in self._after_import:
+                self._watch(spec)
+        return spec
+
+    def invalidate_caches(self) -> None:
+        """Do nothing: the finders that are asked are on ``sys.meta_path`` themselves."""
+
+    @staticmethod
+    def _found(name: str, path: Any, target: ModuleType | None) -> Iterator[ModuleSpec]:
+        finders: list[Any] = [PathFinder, *filter(_is_editable, sys.meta_path)]
+        for finder in finders:
+            spec = finder.find_spec(name, path, target)
+            if spec is not None:
+                yield spec
+
+    def _take_over(self, spec: ModuleSpec) -> None:
+        # Loaders of other kinds, of zip files or of other tools, know best how to get their code.
+        if type(spec.loader) is SourceFileLoader:
+            module = self.project.module_of(spec.loader.path)
+            if module is not None:
+                spec.loader = Loader(spec.loader.name, spec.loader.path, module, self)
+
+    def code_of(self, loader: Loader, module: str) -> CodeType | None:
+        """Return the instrumented code of a module, None where Python's own is to be used."""
+        if not self._active:
+            return None
+        try:
+            source = loader.get_data(loader.path)
+        except OSError:
+            return None  # Python meets the same error when it reads the file, and tells it
+        return self._loader.load(source, loader.path, module)
+
+    def _watch(self, spec: ModuleSpec) -> None:
+        """Have this one import call us when the module has been executed."""
+        from flor_trace._speedups import AfterExec  # noqa: PLC0415
+
+        loader: Any = spec.loader
+        name = spec.name
+        try:
+            watched = AfterExec(loader.exec_module, lambda module: self._imported(module, name))
+            loader.exec_module = watched
+        except OUR_FAILURES as failure:
+            self._loader.on_failure(name, failure)
+
+    def _imported(self, module: ModuleType, name: str) -> None:
+        for callback in self._after_import[name]:
+            try:
+                callback(module)
+            except OUR_FAILURES as failure:
+                self._loader.on_failure(name, failure)
+
+
+def _is_editable(finder: object) -> bool:
+    """Tell the finders of editable installs: they serve the user's own sources."""
+    return getattr(finder, "__module__", "").startswith("__editable__")
+
+
+def install(
+    project: Project,
+    hooks: Hooks,
+    *,
+    cache_dir: Path | None,
+    controls: frozenset[LoopKey] = frozenset(),
+    after_import: Mapping[str, AfterImport] | None = None,
+    on_failure: OnFailure = tell,
+) -> Installed:
+    """Instrument the project's modules as they are imported from now on.
+
+    `after_import` holds functions that are called with a module right after it was executed, at
+    once for one that is imported already.  A failure of ours never breaks an import: it goes to
+    `on_failure` with the name of the module, and the module runs as Python compiled it.
+    """
+    watched: dict[str, tuple[AfterImport, ...]] = {k: (f,) for k, f in READERS.items()}
+    for name, callback in (after_import or {}).items():
+        watched[name] = (*watched.get(name, ()), callback)
+    installed = Installed(
+        project, CodeLoader(hooks, CodeCache(cache_dir), controls, on_failure), watched
+    )
+    installed.place()
+    return installed
