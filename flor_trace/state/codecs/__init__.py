@@ -1,1 +1,1 @@
-"""One module per kind of object that can be captured and restored."""
+"""One module per kind of object that the state graph can hold."""

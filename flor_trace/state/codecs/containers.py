@@ -1,0 +1,327 @@
+"""Lists, tuples, dicts, sets and deques, their subclasses, and numbers packed into a buffer."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Iterable
+from typing import Any, Final
+
+from flor_trace.errors import RestoreError
+from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
+from flor_trace.state.codecs.instances import named, pair_named, set_attributes
+from flor_trace.state.codecs.setorder import fill_in_order
+from flor_trace.state.graph import ATOM_TYPES, Node, NodeId, Ref
+
+#: Lists of plain numbers at least this long become one buffer.
+PACK_FROM: Final = 32
+
+_NAN: Final = float("nan")
+
+
+def pack(items: list[Any] | tuple[Any, ...]) -> array[Any] | None:
+    """Return the items as an array when all are floats, or all ints of at most 64 bits."""
+    first = type(items[0])
+    if (first is not float and first is not int) or set(map(type, items)) != {first}:
+        return None
+    try:
+        packed = array("d" if first is float else "q", items)
+    except OverflowError:
+        return None
+    if first is float and math.isnan(sum(map(abs, items))):
+        packed = array("d", [_NAN if item != item else item for item in items])
+    return packed
+
+
+class _Sequence(Codec):
+    """What lists and tuples have in common."""
+
+    def sequence(
+        self, walk: Walk, items: list[Any] | tuple[Any, ...], obj: Any, plan: Plan
+    ) -> Node:
+        """Return the node of these items, and of the attributes of `obj`."""
+        names, attributes = named(walk, obj, plan)
+        if len(items) >= PACK_FROM:
+            packed = pack(items)
+            if packed is not None:
+                leaf = walk.leaf(memoryview(packed).cast("B"))
+                payload = (packed.typecode, len(items))
+                return Node("packed " + self.kind, plan.type_name, payload, attributes, names, leaf)
+        ref = walk.ref
+        children = [ref(item) for item in items]
+        return Node(self.kind, plan.type_name, None, children + attributes, names)
+
+    def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
+        for ref, item in zip(node.items, obj, strict=False):
+            pairing.pair(ref, item)
+        pair_named(pairing, node, obj)
+
+    def saved(self, build: Build, node: Node) -> list[Any]:
+        """Return the saved elements."""
+        if node.leaf < 0:
+            return build.values(node.items)
+        assert isinstance(node.payload, tuple)
+        packed = array(str(node.payload[0]))
+        packed.frombytes(build.buffer(node.leaf))
+        return packed.tolist()
+
+
+class _List(_Sequence):
+    """Lists and their subclasses."""
+
+    kind = "list"
+    also = ("packed list",)
+    bases = (list,)
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        return self.sequence(walk, list.copy(obj), obj, plan)
+
+    def make(self, build: Build, node: Node) -> Any:
+        return list.__new__(build.lookup(node.type_name))
+
+    def fill(self, build: Build, node: Node, obj: Any) -> None:
+        list.__setitem__(obj, slice(None), self.saved(build, node))
+        set_attributes(obj, build.attributes(node.named))
+
+
+class _Tuple(_Sequence):
+    """Tuples, named tuples and other subclasses; the live one is kept when nothing in it moved."""
+
+    kind = "tuple"
+    also = ("packed tuple",)
+    bases = (tuple,)
+    in_place = False
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        return self.sequence(walk, tuple.__getitem__(obj, slice(None)), obj, plan)
+
+    def needs(self, node: Node) -> Iterable[Ref]:
+        return node.items
+
+    def make(self, build: Build, node: Node) -> Any:
+        items = self.saved(build, node)
+        live = build.adopted(node)
+        if live is not None and len(live) == len(items) and all(map(_same, live, items)):
+            return live
+        return tuple.__new__(build.lookup(node.type_name), items)
+
+    def fill(self, build: Build, node: Node, obj: Any) -> None:
+        if node.names:
+            set_attributes(obj, build.attributes(node.named))
+
+
+def _same(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    if type(one) is not type(other) or type(one) not in ATOM_TYPES:
+        return False
+    return bool(one == other) and repr(one) == repr(other)
+
+
+class _Dict(Codec):
+    """Dicts and their subclasses; order and keys that are objects included."""
+
+    kind = "dict"
+    bases = (dict, OrderedDict, defaultdict, Counter)
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        ref = walk.ref
+        if isinstance(obj, OrderedDict):
+            items = [(key, dict.__getitem__(obj, key)) for key in OrderedDict.__iter__(obj)]
+        else:
+            items = list(dict.items(obj))
+        children = [ref(part) for item in items for part in item]
+        names, attributes = named(walk, obj, plan)
+        if isinstance(obj, defaultdict):
+            names = (*names, "default_factory")
+            attributes.append(ref(obj.default_factory))
+        payload = "is its own __dict__" if getattr(obj, "__dict__", None) is obj else None
+        return Node("dict", plan.type_name, payload, children + attributes, names)
+
+    def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
+        items = node.items
+        unknown = False
+        for key_ref, value_ref in zip(items[::2], items[1::2], strict=True):
+            try:
+                key = pairing.key(key_ref)
+            except KeyError:
+                unknown = True
+                continue
+            if dict.__contains__(obj, key):
+                pairing.pair(value_ref, dict.__getitem__(obj, key))
+        if unknown and not pairing.again:
+            pairing.defer(node, obj)
+        pair_named(pairing, node, obj)
+        if isinstance(obj, defaultdict):
+            pairing.pair(node.named.get("default_factory"), obj.default_factory)
+
+    def make(self, build: Build, node: Node) -> Any:
+        made = dict.__new__(build.lookup(node.type_name))
+        if isinstance(made, OrderedDict):
+            OrderedDict.__init__(made)
+        if node.payload is not None:
+            made.__dict__ = made
+        return made
+
+    def fill(self, build: Build, node: Node, obj: Any) -> None:
+        named_refs = node.named
+        factory = named_refs.pop("default_factory", None)
+        write_dict(obj, build.pairs(node.items))
+        if isinstance(obj, defaultdict):
+            obj.default_factory = build.value(factory)
+        set_attributes(obj, build.attributes(named_refs))
+
+
+def write_dict(obj: dict[Any, Any], pairs: list[tuple[Any, Any]]) -> None:
+    """Make the dict hold exactly these pairs, in this order, keeping its identity."""
+    ordered = isinstance(obj, OrderedDict)
+    base: Any = OrderedDict if ordered else dict
+    keys = list(base.__iter__(obj))
+    if len(keys) != len(pairs) or any(map(_differ, keys, (key for key, _ in pairs))):
+        base.clear(obj)
+    for key, value in pairs:
+        base.__setitem__(obj, key, value)
+    if len(obj) != len(pairs):
+        raise RestoreError(
+            f"a {type(obj).__qualname__} of {len(pairs)} saved keys has only {len(obj)} after it "
+            "was filled: keys that were different are equal now. Check the __eq__ and __hash__ of "
+            "the class of its keys."
+        )
+
+
+def _differ(one: Any, other: Any) -> bool:
+    return not _same(one, other)
+
+
+class _Set(Codec):
+    """Sets; the order in which they iterate is part of the state."""
+
+    kind = "set"
+    bases: tuple[type, ...] = (set,)
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        children = [walk.ref(item) for item in in_stable_order(walk, list(type_iter(obj)))]
+        names, attributes = named(walk, obj, plan)
+        return Node(self.kind, plan.type_name, None, children + attributes, names)
+
+    def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
+        if any(type(ref) is NodeId for ref in node.items):
+            if not pairing.again:
+                pairing.defer(node, obj)
+            else:
+                _pair_elements(pairing, node, obj)
+        pair_named(pairing, node, obj)
+
+    def make(self, build: Build, node: Node) -> Any:
+        return set.__new__(build.lookup(node.type_name))
+
+    def fill(self, build: Build, node: Node, obj: Any) -> None:
+        fill_in_order(obj, build.values(node.items), check=_by_value(node))
+        set_attributes(obj, build.attributes(node.named))
+
+
+def type_iter(obj: set[Any] | frozenset[Any]) -> Iterable[Any]:
+    """Iterate a set or frozenset past any ``__iter__`` of its subclass."""
+    return set.__iter__(obj) if isinstance(obj, set) else frozenset.__iter__(obj)
+
+
+def in_stable_order(walk: Walk, items: list[Any]) -> list[Any]:
+    """Return elements hashed by address in an order that does not depend on addresses.
+
+    Those met before come in the order of their meeting. Elements hashed by value keep the order
+    of iteration, which a program with a fixed hash seed can see and repeat.
+    """
+    by_address: Any = object.__hash__
+    if not any(type(item).__hash__ is by_address for item in items):
+        return items
+    last = len(walk.objects)
+    return sorted(items, key=lambda item: last if (n := walk.known(item)) is None else n)
+
+
+def _by_value(node: Node) -> bool:
+    return not any(type(ref) is NodeId for ref in node.items)
+
+
+def _pair_elements(pairing: Pairing, node: Node, obj: Any) -> None:
+    taken = {
+        id(pairing.live[ref]) for ref in node.items if type(ref) is NodeId and ref in pairing.live
+    }
+    free = [item for item in type_iter(obj) if id(item) not in taken]
+    for ref in node.items:
+        if type(ref) is NodeId and ref not in pairing.live:
+            for item in free:
+                pairing.pair(ref, item)
+                if ref in pairing.live:
+                    free.remove(item)
+                    break
+
+
+class _Frozenset(_Set):
+    """Frozensets."""
+
+    kind = "frozenset"
+    bases = (frozenset,)
+    in_place = False
+
+    def needs(self, node: Node) -> Iterable[Ref]:
+        return node.items
+
+    def make(self, build: Build, node: Node) -> Any:
+        items = build.values(node.items)
+        live = build.adopted(node)
+        if live is not None and len(live) == len(items) and all(map(_same, live, items)):
+            return live
+        elements: set[Any] = set()
+        fill_in_order(elements, items, check=_by_value(node))
+        made = frozenset.__new__(build.lookup(node.type_name), elements)
+        if _by_value(node) and list(frozenset.__iter__(made)) != items:
+            made = frozenset.__new__(build.lookup(node.type_name), items)
+        return made
+
+    def fill(self, build: Build, node: Node, obj: Any) -> None:
+        if node.names:
+            set_attributes(obj, build.attributes(node.named))
+
+
+class _Deque(Codec):
+    """Double-ended queues, with their bound."""
+
+    kind = "deque"
+    bases = (deque,)
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        names, attributes = named(walk, obj, plan)
+        children = [walk.ref(item) for item in list(deque.__iter__(obj))]
+        return Node("deque", plan.type_name, obj.maxlen, children + attributes, names)
+
+    def accepts(self, node: Node, obj: Any) -> bool:
+        return bool(obj.maxlen == node.payload)
+
+    def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
+        for ref, item in zip(node.items, deque.__iter__(obj), strict=False):
+            pairing.pair(ref, item)
+        pair_named(pairing, node, obj)
+
+    def make(self, build: Build, node: Node) -> Any:
+        cls = build.lookup(node.type_name)
+        made = deque.__new__(cls)
+        if not isinstance(node.payload, int | None):
+            raise Unbuildable("the saved bound of a deque is not a number")
+        deque.__init__(made, (), node.payload)
+        return made
+
+    def fill(self, build: Build, node: Node, obj: Any) -> None:
+        deque.clear(obj)
+        deque.extend(obj, build.values(node.items))
+        set_attributes(obj, build.attributes(node.named))
+
+
+CODECS: tuple[Codec, ...] = (
+    _List(),
+    _Tuple(),
+    _Dict(),
+    _Set(),
+    _Frozenset(),
+    _Deque(),
+)

@@ -1,0 +1,213 @@
+"""Objects that a restore takes from the live program on purpose, and those beyond any capture."""
+
+from __future__ import annotations
+
+import asyncio.events
+import io
+import logging
+import queue
+import threading
+import types
+import weakref
+from collections.abc import Iterable
+from inspect import GEN_CLOSED, GEN_CREATED, getgeneratorstate
+from typing import Any, Final
+
+from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
+from flor_trace.state.graph import Node, Ref
+
+#: Packages whose objects show things to people or talk to the world.
+KEPT_PACKAGES: Final = frozenset(
+    {
+        "aim", "asyncio", "clearml", "comet_ml", "concurrent", "contextvars", "ctypes", "IPython",
+        "ipywidgets", "logging", "loguru", "matplotlib", "mlflow", "mpl_toolkits",
+        "multiprocessing", "neptune", "PIL", "plotly", "requests", "rich", "seaborn", "selectors",
+        "signal", "socket", "sqlite3", "ssl", "structlog", "subprocess", "tempfile",
+        "tensorboard", "tensorboardX", "threading", "tqdm", "urllib3", "visdom", "wandb", "weakref",
+    }
+)  # fmt: skip
+KEPT_MODULES: Final = ("torch.utils.tensorboard", "torch.profiler", "torch.autograd.profiler")
+
+_KEPT_TYPES: Final = (
+    logging.Logger,
+    logging.Handler,
+    threading.Thread,
+    threading.local,
+    type(threading.Lock()),
+    type(threading.RLock()),
+    threading.Condition,
+    threading.Event,
+    threading.Semaphore,
+    queue.Queue,
+    asyncio.events.AbstractEventLoop,
+    types.CodeType,
+    types.FrameType,
+    types.TracebackType,
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+    types.MappingProxyType,
+    property,
+    staticmethod,
+    classmethod,
+)
+
+
+class _Kept(Codec):
+    """The live object, whatever it holds."""
+
+    kind = "kept"
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        return Node("kept", plan.type_name)
+
+    def make(self, build: Build, node: Node) -> Any:
+        raise Unbuildable(f"a {node.type_name} is never saved, and the live program has none there")
+
+
+class _Opaque(Codec):
+    """An object whose state cannot be read; the payload says why."""
+
+    kind = "opaque"
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        return opaque(plan.type_name, why_opaque(obj))
+
+    def accepts(self, node: Node, obj: Any) -> bool:
+        return False
+
+    def make(self, build: Build, node: Node) -> Any:
+        raise Unbuildable(str(node.payload))
+
+
+def opaque(type_name: str, why: str) -> Node:
+    """Return the node of something that could not be captured."""
+    return Node("opaque", type_name, why)
+
+
+def why_opaque(obj: Any) -> str:
+    """Return, in a few words, why the object's state cannot be read."""
+    if isinstance(obj, types.CoroutineType | types.AsyncGeneratorType):
+        return "a coroutine cannot say where it stands"
+    return f"a {type(obj).__qualname__} gives no way to read its state"
+
+
+class _File(Codec):
+    """Files: those open for writing are kept; a position in a file being read cannot be saved."""
+
+    kind = "file"
+    bases = (io.IOBase,)
+    exact = (io.FileIO, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper)
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        try:
+            if obj.closed:
+                return Node("file", plan.type_name, "closed")
+            if obj.writable():
+                return Node("file", plan.type_name, "written")
+        except (ValueError, OSError, AttributeError):
+            return Node("file", plan.type_name, "closed")
+        return opaque(plan.type_name, "a file open for reading has a position in it")
+
+    def make(self, build: Build, node: Node) -> Any:
+        if node.payload != "closed":
+            raise Unbuildable("a file opened for writing is never saved")
+        made = io.StringIO() if "Text" in node.type_name else io.BytesIO()
+        made.close()
+        return made
+
+
+class _Generator(Codec):
+    """Generators: not begun, or ended, they are simple; a running one cannot say where it stands."""
+
+    kind = "generator"
+    exact = (types.GeneratorType,)
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        state = getgeneratorstate(obj)
+        if state == GEN_CREATED:
+            return Node("generator", plan.type_name, ("not begun", obj.__qualname__))
+        if state == GEN_CLOSED:
+            return Node("generator", plan.type_name, ("ended", obj.__qualname__))
+        return opaque(
+            plan.type_name, f"the generator {obj.__qualname__} is part of the way through"
+        )
+
+    def accepts(self, node: Node, obj: Any) -> bool:
+        assert isinstance(node.payload, tuple)
+        return getgeneratorstate(obj) == GEN_CREATED and obj.__qualname__ == node.payload[1]
+
+    def make(self, build: Build, node: Node) -> Any:
+        assert isinstance(node.payload, tuple)
+        if node.payload[0] != "ended":
+            raise Unbuildable(f"the generator {node.payload[1]!s} is not there in the live program")
+        made: Any = (item for item in range(0))
+        made.__qualname__ = str(node.payload[1])
+        return made
+
+    def fill(self, build: Build, node: Node, obj: Any) -> None:
+        assert isinstance(node.payload, tuple)
+        if node.payload[0] == "ended":
+            obj.close()
+
+
+class _WeakReference(Codec):
+    """Weak references without a callback: what they point to is state; others are kept."""
+
+    kind = "weak reference"
+    exact = (weakref.ref,)
+    in_place = False
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        if obj.__callback__ is not None:
+            return Node("kept", plan.type_name)
+        target = obj()
+        if target is None:
+            return Node("weak reference", plan.type_name, "dead")
+        return Node("weak reference", plan.type_name, None, [walk.ref(target)])
+
+    def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
+        for ref in node.children:
+            pairing.pair(ref, obj())
+
+    def make(self, build: Build, node: Node) -> Any:
+        live = build.adopted(node)
+        if not node.children:
+            return live if live is not None and live() is None else weakref.ref(_Gone())
+        target = build.value(node.children[0])
+        return live if live is not None and live() is target else weakref.ref(target)
+
+    def needs(self, node: Node) -> Iterable[Ref]:
+        return node.children
+
+
+class _Gone:
+    """Something to point at and lose at once."""
+
+
+KEPT = _Kept()
+OPAQUE = _Opaque()
+CODECS: tuple[Codec, ...] = (
+    KEPT,
+    OPAQUE,
+    _File(),
+    _Generator(),
+    _WeakReference(),
+)
+
+
+def choose(cls: type) -> Codec | None:
+    """Return the codec for types that are kept or opaque, or None for all others."""
+    if issubclass(cls, io.StringIO | io.BytesIO):
+        return None
+    if issubclass(cls, types.CoroutineType | types.AsyncGeneratorType):
+        return OPAQUE
+    if issubclass(cls, _KEPT_TYPES):
+        return KEPT
+    for base in cls.__mro__:
+        module = str(getattr(base, "__module__", ""))
+        if module.partition(".")[0] in KEPT_PACKAGES or module.startswith(KEPT_MODULES):
+            return None if issubclass(cls, _NOT_REALLY_KEPT) else KEPT
+    return None
+
+
+_NOT_REALLY_KEPT = (weakref.ref, weakref.WeakKeyDictionary, weakref.WeakValueDictionary)

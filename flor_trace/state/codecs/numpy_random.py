@@ -1,0 +1,127 @@
+"""NumPy's random generators, with the sequence their children are seeded from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator, RandomState, SeedSequence
+
+from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
+from flor_trace.state.graph import Node, Ref
+
+_BIT_GENERATORS = tuple(
+    getattr(np.random, name) for name in ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
+)
+
+
+class _BitGenerator(Codec):
+    """The source of bits: its state as a dict, and its seed sequence."""
+
+    kind = "bit generator"
+    exact = _BIT_GENERATORS
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        children = [walk.ref(obj.state), walk.ref(obj.seed_seq)]
+        return Node("bit generator", plan.type_name, None, children, ("state", "seed_seq"))
+
+    def make(self, build: Build, node: Node) -> Any:
+        return build.lookup(node.type_name)(0)
+
+    def needs(self, node: Node) -> Iterable[Ref]:
+        return node.children
+
+    def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
+        pairing.pair(node.children[1], obj.seed_seq)
+
+    def fill(self, build: Build, node: Node, obj: Any) -> None:
+        state, seeds = build.values(node.children)
+        build.at_end(lambda: obj.__setstate__((state, seeds)))
+
+
+class _SeedSequence(Codec):
+    """Seed sequences, with the number of children they have given."""
+
+    kind = "seed sequence"
+    exact = (SeedSequence,)
+    in_place = False
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        names = ("entropy", "spawn_key", "pool_size", "n_children_spawned")
+        children = [walk.ref(getattr(obj, name)) for name in names]
+        return Node("seed sequence", plan.type_name, None, children, names)
+
+    def needs(self, node: Node) -> Iterable[Ref]:
+        return node.children
+
+    def make(self, build: Build, node: Node) -> Any:
+        wanted = {name: build.value(ref) for name, ref in node.named.items()}
+        live = build.adopted(node)
+        if live is not None and all(getattr(live, name) == v for name, v in wanted.items()):
+            return live
+        entropy = wanted.pop("entropy")
+        return SeedSequence(entropy, **wanted)
+
+
+class _Generator(Codec):
+    """`Generator`: a bit generator and nothing else."""
+
+    kind = "numpy generator"
+    exact = (Generator,)
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        return Node("numpy generator", plan.type_name, None, [walk.ref(obj.bit_generator)])
+
+    def accepts(self, node: Node, obj: Any) -> bool:
+        return True
+
+    def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
+        pairing.pair(node.children[0], obj.bit_generator)
+
+    def needs(self, node: Node) -> Iterable[Ref]:
+        return node.children
+
+    def make(self, build: Build, node: Node) -> Any:
+        return Generator(build.value(node.children[0]))
+
+    def fill(self, build: Build, node: Node, obj: Any) -> None:
+        wanted = build.value(node.children[0])
+        if obj.bit_generator is not wanted:
+            build.at_end(lambda: _same_kind(obj, wanted))
+
+
+def _same_kind(obj: Any, wanted: Any) -> None:
+    if type(obj.bit_generator) is not type(wanted):
+        raise Unbuildable(
+            f"a generator over {type(wanted).__name__} was saved; the live one differs"
+        )
+    obj.bit_generator.state = wanted.state
+
+
+class _RandomState(Codec):
+    """The older generator, and the global one behind ``numpy.random.seed``."""
+
+    kind = "random state"
+    exact = (RandomState,)
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        state = obj.get_state(legacy=False)
+        children = [walk.ref(state), walk.ref(obj._bit_generator)]
+        return Node("random state", plan.type_name, None, children, ("state", "bit_generator"))
+
+    def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
+        pairing.pair(node.children[1], obj._bit_generator)
+
+    def needs(self, node: Node) -> Iterable[Ref]:
+        return node.children
+
+    def make(self, build: Build, node: Node) -> Any:
+        return RandomState(build.value(node.children[1]))
+
+    def fill(self, build: Build, node: Node, obj: Any) -> None:
+        state = build.value(node.children[0])
+        build.at_end(lambda: obj.set_state(state))
+
+
+CODECS: tuple[Codec, ...] = (_BitGenerator(), _SeedSequence(), _Generator(), _RandomState())

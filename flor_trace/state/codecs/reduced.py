@@ -1,0 +1,118 @@
+"""Objects that can say how to make them again: a callable that has a name, and its arguments."""
+
+from __future__ import annotations
+
+import copyreg
+from collections.abc import Iterable
+from types import MethodType
+from typing import Any
+
+from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
+from flor_trace.state.codecs.instances import set_attributes
+from flor_trace.state.codecs.kept import opaque
+from flor_trace.state.graph import Node, Ref
+from flor_trace.state.naming import importable
+
+_PARTS = ("<args>", "<state>", "<list>", "<dict>")
+
+
+def reduction(obj: Any) -> tuple[Any, ...] | str:
+    """Return what ``__reduce_ex__`` says, by way of ``copyreg`` first as ``copy`` does.
+
+    Raises whatever the object's own code raises.
+    """
+    reducer = copyreg.dispatch_table.get(type(obj))
+    found: Any = reducer(obj) if reducer is not None else obj.__reduce_ex__(4)
+    if isinstance(found, str):
+        return found
+    return (*found, None, None, None, None)[:6]
+
+
+class ReducedCodec(Codec):
+    """What remains: the object's own account of itself, with its parts as nodes."""
+
+    kind = "reduced"
+    in_place = False
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        try:
+            found = reduction(obj)
+        except (TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError) as error:
+            return opaque(plan.type_name, f"it says: {error}")
+        if isinstance(found, str):
+            name = f"{getattr(obj, '__module__', None) or 'builtins'}:{found}"
+            return Node("reduced", plan.type_name, ("global", name))
+        return self.node(walk, obj, plan, found)
+
+    def node(self, walk: Walk, obj: Any, plan: Plan, found: tuple[Any, ...]) -> Node:
+        """Return the node of a reduction in six parts."""
+        function, args, state, items, pairs, setter = found
+        name = importable(function)
+        if name is None or setter is not None:
+            return opaque(plan.type_name, "it is made by a function that has no name")
+        parts = (
+            tuple(args or ()),
+            state,
+            None if items is None else list(items),
+            None if pairs is None else [part for pair in pairs for part in pair],
+        )
+        present = {n: part for n, part in zip(_PARTS, parts, strict=True) if part is not None}
+        children = [walk.ref(part) for part in present.values()]
+        return Node("reduced", plan.type_name, ("call", name), children, tuple(present))
+
+    def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
+        try:
+            found = reduction(obj)
+        except (TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError):
+            return
+        if isinstance(found, str) or importable(found[0]) != _function(node):
+            return
+        live = dict(zip(("<args>", "<state>"), (tuple(found[1] or ()), found[2]), strict=True))
+        for name, ref in node.named.items():
+            if live.get(name) is not None:
+                pairing.pair(ref, live[name])
+
+    def needs(self, node: Node) -> Iterable[Ref]:
+        return node.children
+
+    def make(self, build: Build, node: Node) -> Any:
+        parts = {name: build.value(ref) for name, ref in node.named.items()}
+        function = build.lookup(_function(node))
+        if not parts:
+            return function
+        try:
+            made = function(*parts["<args>"])
+            return self.complete(made, parts)
+        except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
+            raise Unbuildable(f"{_function(node)} refused the saved arguments: {error}") from error
+
+    def complete(self, made: Any, parts: dict[str, Any]) -> Any:
+        """Give the new object the rest of its state, in the order that ``copy`` follows."""
+        state = parts.get("<state>")
+        if state is not None:
+            set_state(made, state)
+        if "<list>" in parts:
+            made.extend(parts["<list>"])
+        pairs = parts.get("<dict>", [])
+        for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+            made[key] = value
+        return made
+
+
+def set_state(made: Any, state: Any) -> None:
+    """Give an object its state by ``__setstate__``, or attribute by attribute."""
+    setter = getattr(made, "__setstate__", None)
+    if isinstance(setter, MethodType) or callable(setter):
+        setter(state)
+        return
+    space, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
+    set_attributes(made, {**(space or {}), **(slots or {})})
+
+
+def _function(node: Node) -> str:
+    assert isinstance(node.payload, tuple)
+    return str(node.payload[1])
+
+
+REDUCED = ReducedCodec()
+CODECS: tuple[Codec, ...] = (REDUCED,)

@@ -1,0 +1,100 @@
+"""Picks the codec of an object by its type, and of a node by its kind."""
+
+from __future__ import annotations
+
+import sys
+from types import MemberDescriptorType
+from weakref import WeakKeyDictionary
+
+from flor_trace.errors import RestoreError
+from flor_trace.state.codecs import (
+    containers,
+    functions,
+    instances,
+    iterators,
+    kept,
+    randoms,
+    reduced,
+    values,
+)
+from flor_trace.state.codecs.base import Codec, Plan
+from flor_trace.state.naming import type_name
+
+_by_kind: dict[str, Codec] = {}
+_exact: dict[type, Codec] = {}
+_bases: dict[type, Codec] = {}
+_plans: WeakKeyDictionary[type, Plan] = WeakKeyDictionary()
+_loaded: set[str] = set()
+
+
+def _add(codecs: tuple[Codec, ...]) -> None:
+    for codec in codecs:
+        for kind in (codec.kind, *codec.also):
+            _by_kind[kind] = codec
+        _exact.update(dict.fromkeys((*codec.exact, *codec.bases), codec))
+        _bases.update(dict.fromkeys(codec.bases, codec))
+
+
+def load_libraries() -> None:
+    """Take in the codecs of the libraries that the program has imported by now."""
+    if "numpy" not in _loaded and "numpy.random" in sys.modules:
+        from flor_trace.state.codecs import numpy_arrays, numpy_random  # noqa: PLC0415
+
+        _loaded.add("numpy")
+        _add(numpy_arrays.CODECS)
+        _add(numpy_random.CODECS)
+        _plans.clear()
+    if "torch" not in _loaded and "compile" in vars(sys.modules.get("torch", object)):
+        from flor_trace.state.codecs import dataloader, torch_tensors  # noqa: PLC0415
+
+        _loaded.add("torch")
+        _add(torch_tensors.CODECS)
+        _add(dataloader.CODECS)
+        _plans.clear()
+
+
+def codec_of_kind(kind: str) -> Codec:
+    """Return the codec that wrote nodes of this kind; raise `RestoreError` if there is none."""
+    try:
+        return _by_kind[kind]
+    except KeyError:
+        raise RestoreError(
+            f"the saved state holds a {kind!r}, which this process cannot read. Its library is "
+            "not imported yet, or a newer flor_trace saved it."
+        ) from None
+
+
+def plan_for(cls: type) -> Plan:
+    """Return how instances of the class are captured; the answer is remembered."""
+    plan = _plans.get(cls)
+    if plan is None:
+        codec = _choose(cls)
+        plan = Plan(codec, type_name(cls), cls.__dictoffset__ != 0, _slots(cls))
+        _plans[cls] = plan
+    return plan
+
+
+def _choose(cls: type) -> Codec:
+    codec = _exact.get(cls) or kept.choose(cls)
+    if codec is not None:
+        return codec
+    for base in cls.__mro__[1:]:
+        codec = _bases.get(base)
+        if codec is not None:
+            return codec if instances.adds_only_attributes(cls, base) else reduced.REDUCED
+    plain = instances.adds_only_attributes(cls, object)
+    return instances.INSTANCE if plain else reduced.REDUCED
+
+
+def _slots(cls: type) -> tuple[tuple[str, object], ...]:
+    found: dict[str, object] = {}
+    for base in cls.__mro__:
+        if "__slots__" in vars(base):
+            for name, member in vars(base).items():
+                if type(member) is MemberDescriptorType:
+                    found.setdefault(name, member)
+    return tuple(found.items())
+
+
+for _module in (containers, functions, instances, iterators, kept, randoms, reduced, values):
+    _add(_module.CODECS)

@@ -1,0 +1,252 @@
+"""Torch tensors as windows on shared storages, with their gradients, and torch's own values."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
+from flor_trace.state.codecs.instances import set_attributes
+from flor_trace.state.codecs.kept import opaque
+from flor_trace.state.codecs.reduced import REDUCED
+from flor_trace.state.graph import Node, Payload, Ref
+
+_DTYPE_NAMES = {
+    value: name for name, value in vars(torch).items() if isinstance(value, torch.dtype)
+}
+_VALUE_TYPES = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme)
+_STRIDED = torch.strided
+
+
+class _Tensor(Codec):
+    """Tensors and parameters; those that autograd made are saved as plain values."""
+
+    kind = "tensor"
+    also = ("detached tensor",)
+    bases = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        if obj.layout is not _STRIDED or obj.is_quantized or obj.is_neg() or obj.is_conj():
+            return REDUCED.capture(walk, obj, plan)
+        if obj.device.type not in ("cpu", "cuda", "mps", "xpu"):
+            return opaque(plan.type_name, f"a tensor on {obj.device} has no memory to read")
+        is_leaf = obj.is_leaf
+        payload: Payload = (
+            _DTYPE_NAMES[obj.dtype],
+            tuple(obj.shape),
+            obj.stride(),
+            obj.storage_offset(),
+            is_leaf and obj.requires_grad,
+            "cpu" if obj.is_cpu else str(obj.device),
+        )
+        children: list[Ref] = [walk.ref(obj.grad) if is_leaf else None]
+        names: tuple[str, ...] = ("grad",)
+        if obj.__dict__:
+            names += tuple(obj.__dict__)
+            children += [walk.ref(value) for value in obj.__dict__.values()]
+        return Node("tensor", plan.type_name, payload, children, names, _storage_leaf(walk, obj))
+
+    def accepts(self, node: Node, obj: Any) -> bool:
+        if not isinstance(node.payload, tuple) or obj.layout is not _STRIDED:
+            return False
+        dtype, shape, _, _, _, device = node.payload
+        same_place = str(obj.device) == device
+        return same_place and tuple(obj.shape) == shape and _DTYPE_NAMES[obj.dtype] == dtype
+
+    def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
+        named = node.named
+        if obj.is_leaf:
+            pairing.pair(named["grad"], obj.grad)
+        for name, ref in named.items():
+            if name != "grad" and name in obj.__dict__:
+                pairing.pair(ref, obj.__dict__[name])
+
+    def make(self, build: Build, node: Node) -> Any:
+        cls = build.lookup(node.type_name)
+        made = _window(node, _storage(build, node))
+        if cls is not torch.Tensor:
+            made = made.as_subclass(cls) if not issubclass(cls, torch.nn.Parameter) else made
+            if issubclass(cls, torch.nn.Parameter):
+                made = cls(made, requires_grad=False)
+        return made
+
+    def fill(self, build: Build, node: Node, obj: Any) -> None:
+        if build.adopted(node) is obj:
+            self.overwrite(build, node, obj)
+        wanted = bool(_parts(node)[4])
+        if obj.is_leaf:
+            if obj.requires_grad != wanted:
+                obj.requires_grad_(wanted)
+        elif not wanted:
+            obj.detach_()
+        values = build.attributes(node.named)
+        obj.grad = values.pop("grad", None)
+        if obj.__dict__ or values:
+            set_attributes(obj, values)
+
+    def overwrite(self, build: Build, node: Node, obj: Any) -> None:
+        """Write the saved bytes into the live tensor's storage, or give it one like the saved."""
+        _, _, stride, offset, _, _ = _parts(node)
+        storage = obj.untyped_storage()
+        memory = build.memory(node.leaf)
+        if memory is None:
+            saved = build.buffer(node.leaf)
+            if storage.nbytes() == saved.nbytes:
+                _bytes_of(storage).copy_(_from_bytes(saved))
+                build.set_memory(node.leaf, Storage(storage))
+        same = memory is None or _is_same(memory, storage)
+        if (
+            build.memory(node.leaf) is None
+            or not same
+            or obj.stride() != stride
+            or obj.storage_offset() != offset
+        ):
+            obj.data = _window(node, _storage(build, node))
+
+
+def _parts(node: Node) -> tuple[Any, ...]:
+    if not isinstance(node.payload, tuple) or len(node.payload) != 6:
+        raise Unbuildable("the saved tensor is not described in full")
+    return node.payload
+
+
+class Storage:
+    """A torch storage as the memory of a leaf that NumPy arrays may share."""
+
+    def __init__(self, storage: Any) -> None:
+        self.storage = storage
+
+    def numpy_view(self) -> Any:
+        """Return the same bytes as a NumPy array."""
+        return _bytes_of(self.storage).numpy()
+
+
+def _is_same(memory: Any, storage: Any) -> bool:
+    return isinstance(memory, Storage) and bool(memory.storage.data_ptr() == storage.data_ptr())
+
+
+def _bytes_of(storage: Any) -> Any:
+    return torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
+
+
+def _from_bytes(data: Any) -> Any:
+    # A bytearray, because torch wants to be able to write to what it shares.
+    return (
+        torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        if len(data)
+        else torch.empty(0, dtype=torch.uint8)
+    )
+
+
+def _storage(build: Build, node: Node) -> Any:
+    memory = build.memory(node.leaf)
+    if memory is None:
+        data = _from_bytes(build.buffer(node.leaf)).to(_parts(node)[5])
+        memory = Storage(data.untyped_storage())
+        build.set_memory(node.leaf, memory)
+    if not isinstance(memory, Storage):
+        memory = Storage(torch.from_numpy(memory).untyped_storage())
+    return memory.storage
+
+
+def _window(node: Node, storage: Any) -> Any:
+    dtype, shape, stride, offset, _, device = _parts(node)
+    try:
+        empty = torch.empty(0, dtype=getattr(torch, dtype), device=device)
+        return empty.set_(storage, offset, shape, stride)
+    except (RuntimeError, TypeError) as error:
+        raise Unbuildable(f"the saved tensor does not fit its buffer: {error}") from None
+
+
+def _storage_leaf(walk: Walk, tensor: Any) -> int:
+    storage = tensor.untyped_storage()
+    size = storage.nbytes()
+    key = (storage.data_ptr(), size) if size else None
+    known = walk.known_leaf(key) if key else None
+    if known is not None:
+        return known
+    data = _bytes_of(storage)
+    if not tensor.is_cpu:
+        data = data.cpu()
+    return walk.leaf(memoryview(data.numpy()), key)
+
+
+class _Value(Codec):
+    """Data types, layouts, memory formats: by name."""
+
+    kind = "torch name"
+    exact = _VALUE_TYPES
+    in_place = False
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        return Node("torch name", plan.type_name, str(obj).partition(".")[2])
+
+    def make(self, build: Build, node: Node) -> Any:
+        return getattr(torch, str(node.payload))
+
+
+class _Device(Codec):
+    """Devices."""
+
+    kind = "torch device"
+    exact = (torch.device,)
+    in_place = False
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        return Node("torch device", plan.type_name, str(obj))
+
+    def make(self, build: Build, node: Node) -> Any:
+        return torch.device(str(node.payload))
+
+
+class _Size(Codec):
+    """Shapes."""
+
+    kind = "torch size"
+    exact = (torch.Size,)
+    in_place = False
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        return Node("torch size", plan.type_name, None, [walk.ref(int(n)) for n in obj])
+
+    def needs(self, node: Node) -> Iterable[Ref]:
+        return node.children
+
+    def make(self, build: Build, node: Node) -> Any:
+        return torch.Size(build.values(node.children))
+
+
+class _Generator(Codec):
+    """Torch's random generators."""
+
+    kind = "torch generator"
+    exact = (torch.Generator,)
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        leaf = walk.leaf(memoryview(obj.get_state().numpy()))
+        return Node("torch generator", plan.type_name, str(obj.device), [], (), leaf)
+
+    def accepts(self, node: Node, obj: Any) -> bool:
+        return bool(str(obj.device) == node.payload)
+
+    def make(self, build: Build, node: Node) -> Any:
+        return torch.Generator(device=str(node.payload))
+
+    def fill(self, build: Build, node: Node, obj: Any) -> None:
+        state = _from_bytes(build.buffer(node.leaf))
+        build.at_end(lambda: obj.set_state(state))
+
+
+def default_generators() -> dict[str, Any]:
+    """Return torch's process-wide generators by root name: the CPU's, and those of devices in use."""
+    found = {"rng:torch": torch.default_generator}
+    if "torch.cuda" in sys.modules and torch.cuda.is_initialized():
+        for index, generator in enumerate(torch.cuda.default_generators):
+            found[f"rng:torch.cuda{index}"] = generator
+    return found
+
+
+CODECS: tuple[Codec, ...] = (_Tensor(), _Value(), _Device(), _Size(), _Generator())

@@ -1,0 +1,173 @@
+"""Immutable values that a few plain atoms describe."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import fractions
+import pathlib
+import uuid
+import zoneinfo
+from collections.abc import Callable, Iterable
+from types import NotImplementedType
+from typing import Any
+
+from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
+from flor_trace.state.graph import Node, Payload, Ref
+
+#: Strings and bytes longer than this are buffers of their own.
+LONG = 1024
+
+_Describe = Callable[[Any], Payload]
+_Remake = Callable[[Any], Any]
+
+_SIMPLE: dict[type, tuple[_Describe, _Remake]] = {
+    NotImplementedType: (lambda _: None, lambda _: NotImplemented),
+    datetime.timedelta: (
+        lambda d: (d.days, d.seconds, d.microseconds),
+        lambda p: datetime.timedelta(*p),
+    ),
+    datetime.date: (lambda d: d.isoformat(), datetime.date.fromisoformat),
+    decimal.Decimal: (str, decimal.Decimal),
+    fractions.Fraction: (
+        lambda f: (f.numerator, f.denominator),
+        lambda p: fractions.Fraction(*p),
+    ),
+    uuid.UUID: (lambda u: u.hex, uuid.UUID),
+    zoneinfo.ZoneInfo: (lambda z: z.key, zoneinfo.ZoneInfo),
+}
+
+
+class _Value(Codec):
+    """Types of the standard library whose value is a short payload."""
+
+    kind = "value"
+    exact = tuple(_SIMPLE)
+    in_place = False
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        return Node("value", plan.type_name, _SIMPLE[type(obj)][0](obj))
+
+    def make(self, build: Build, node: Node) -> Any:
+        cls = build.lookup(node.type_name)
+        if cls not in _SIMPLE:
+            raise Unbuildable(f"{node.type_name} is not a type of plain values")
+        return _SIMPLE[cls][1](node.payload)
+
+
+class _Range(Codec):
+    """Ranges and slices."""
+
+    kind = "range"
+    exact = (range, slice)
+    in_place = False
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        parts = (obj.start, obj.stop, obj.step)
+        return Node("range", plan.type_name, None, [walk.ref(part) for part in parts])
+
+    def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
+        for ref, part in zip(node.children, (obj.start, obj.stop, obj.step), strict=True):
+            pairing.pair(ref, part)
+
+    def needs(self, node: Node) -> Iterable[Ref]:
+        return node.children
+
+    def make(self, build: Build, node: Node) -> Any:
+        cls = slice if node.type_name == "builtins:slice" else range
+        return cls(*build.values(node.children))
+
+
+class _Enum(Codec):
+    """Members of enumerations, by name; combinations of flags by value."""
+
+    kind = "enum"
+    bases = (enum.Enum,)
+    in_place = False
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        name = obj._name_
+        if name is not None and type(obj)._member_map_.get(name) is obj:
+            return Node("enum", plan.type_name, name)
+        return Node("enum", plan.type_name, None, [walk.ref(obj._value_)])
+
+    def make(self, build: Build, node: Node) -> Any:
+        cls = build.lookup(node.type_name)
+        if node.children:
+            return cls(build.value(node.children[0]))
+        try:
+            return cls._member_map_[node.payload]
+        except KeyError:
+            raise Unbuildable(f"{node.type_name} has no member {node.payload!s} any more") from None
+
+    def needs(self, node: Node) -> Iterable[Ref]:
+        return node.children
+
+
+class _Path(Codec):
+    """Paths of the file system; those under a relocated directory move with it."""
+
+    kind = "path"
+    bases = (pathlib.PurePath,)
+    in_place = False
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        return Node("path", plan.type_name, None, [walk.ref(str(obj))])
+
+    def make(self, build: Build, node: Node) -> Any:
+        return build.lookup(node.type_name)(build.value(node.children[0]))
+
+    def needs(self, node: Node) -> Iterable[Ref]:
+        return node.children
+
+
+class _Text(Codec):
+    """Strings and bytes that are long, or that begin with a path which may move."""
+
+    kind = "text"
+    also = ("moved text",)
+    exact = (str, bytes)
+    in_place = False
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        if isinstance(obj, str):
+            for prefix, token in walk.relocate:
+                if obj.startswith(prefix):
+                    return Node("moved text", plan.type_name, (token, obj[len(prefix) :]))
+        data = obj.encode("utf-8", "surrogatepass") if isinstance(obj, str) else obj
+        return Node("text", plan.type_name, None, [], (), walk.leaf(memoryview(data)))
+
+    def make(self, build: Build, node: Node) -> Any:
+        if node.kind == "moved text":
+            assert isinstance(node.payload, tuple)
+            return build.expand(str(node.payload[0]), str(node.payload[1]))
+        data = bytes(build.buffer(node.leaf))
+        return data if node.type_name == "builtins:bytes" else data.decode("utf-8", "surrogatepass")
+
+
+class _Bytearray(Codec):
+    """Byte arrays."""
+
+    kind = "bytearray"
+    exact = (bytearray,)
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        # A copy: a view that is still held would make the program's own resizing fail.
+        return Node("bytearray", plan.type_name, None, [], (), walk.leaf(memoryview(bytes(obj))))
+
+    def make(self, build: Build, node: Node) -> Any:
+        return bytearray()
+
+    def fill(self, build: Build, node: Node, obj: Any) -> None:
+        obj[:] = build.buffer(node.leaf)
+
+
+CODECS: tuple[Codec, ...] = (
+    _Value(),
+    _Range(),
+    _Enum(),
+    _Path(),
+    _Text(),
+    _Bytearray(),
+)
