@@ -1,0 +1,13 @@
+/* XXH3-128 with seed 0, free of Python. */
+#ifndef FLOR_XXH3_H
+#define FLOR_XXH3_H
+
+#include <stddef.h>
+
+#define FLOR_DIGEST_SIZE 16
+
+/* Write the hash of `length` bytes in canonical order: high 64 bits first, big-endian.
+   `data` may be NULL when `length` is 0. */
+void flor_xxh3_128(const void *data, size_t length, unsigned char out[FLOR_DIGEST_SIZE]);
+
+#endif
