@@ -8,7 +8,7 @@ from typing import Any
 from flor_trace.errors import RestoreError
 from flor_trace.state.codecs.base import Unbuildable
 from flor_trace.state.codecs.registry import codec_of_kind
-from flor_trace.state.graph import Graph, Leaf, Node, NodeId, Ref
+from flor_trace.state.graph import Graph, Leaf, NodeId, Ref
 from flor_trace.state.naming import lookup
 from flor_trace.state.pairing import Paired
 from flor_trace.types import Address
@@ -38,7 +38,7 @@ class Builder:
         self._state = bytearray(len(graph.nodes))
         self._memory: dict[int, Any] = {}
         self._at_end: list[Callable[[], None]] = []
-        self._node_ids = {id(node): n for n, node in enumerate(graph.nodes)}
+        self._current = -1
 
     # ---- what codecs ask for
 
@@ -110,9 +110,9 @@ class Builder:
         """Run the action when all objects are complete: for random generators, above all."""
         self._at_end.append(action)
 
-    def adopted(self, node: Node) -> Any:
-        """Return the live object at the place of this node, or None."""
-        return self.live.get(self._node_ids[id(node)])
+    def adopted(self) -> Any:
+        """Return the live object at the place of the node being made or filled, or None."""
+        return self.live.get(self._current)
 
     # ---- the walk
 
@@ -133,6 +133,7 @@ class Builder:
         """Make the object if what it needs is there; return the nodes to complete first."""
         node = self.nodes[at]
         codec = codec_of_kind(node.kind)
+        self._current = at
         if at in self.live and codec.in_place:
             self._made[at] = self.live[at]
         else:
@@ -158,6 +159,7 @@ class Builder:
     def _fill(self, at: int) -> None:
         node = self.nodes[at]
         self._state[at] = _DONE
+        self._current = at
         try:
             codec_of_kind(node.kind).fill(self, node, self._made[at])
         except Unbuildable as why:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import sysconfig
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from flor_trace.errors import CaptureError
 from flor_trace.state.codecs.base import Plan
 from flor_trace.state.codecs.registry import load_libraries, plan_for
 from flor_trace.state.codecs.values import LONG
-from flor_trace.state.graph import ATOM_TYPES, Graph, Leaf, Node, NodeId, Ref, node_ids
+from flor_trace.state.graph import FREE_ATOMS, Graph, Leaf, Node, NodeId, Ref, node_ids
 
 _NAN = float("nan")
 _LIBRARY_PATHS = tuple(
@@ -35,9 +37,16 @@ def capture(
     load_libraries()
     walk = _Walk(relocate, max_nodes, is_project_file or _outside_of_libraries)
     found: dict[str, Ref] = {}
-    for name, value in roots.items():
-        found[name] = walk.ref(value)
-        walk.drain(name)
+    collecting = gc.isenabled()
+    # A collection in the middle of the walk would run finalizers, which may change what is read.
+    gc.disable()
+    try:
+        for name, value in roots.items():
+            found[name] = walk.ref(value)
+            walk.drain(name)
+    finally:
+        if collecting:
+            gc.enable()
     return Graph(found, walk.nodes, walk.leaves)
 
 
@@ -62,17 +71,23 @@ class _Walk:
         self._max = max_nodes
         self._ids: dict[int, NodeId] = {}
         self._leaf_keys: dict[object, int] = {}
-        self._plans: dict[type, Plan] = {}
+        self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._captures: dict[type, tuple[Callable[[Any, Any, Plan], Node], Plan]] = {}
         self._prefixes = tuple(prefix for prefix, _ in self.relocate)
         self._pool = node_ids(1)
 
     def ref(self, obj: Any) -> Ref:
         """Return the object itself if it is an atom, else the id of its node."""
         cls = type(obj)
-        if cls in ATOM_TYPES and (cls not in _SPECIAL_ATOMS or self._plain(cls, obj)):
+        if cls in FREE_ATOMS:
             return obj  # type: ignore[no-any-return]
-        if cls is float:
-            return _NAN
+        if cls is str:
+            if len(obj) <= LONG and not (self._prefixes and obj.startswith(self._prefixes)):
+                return obj  # type: ignore[no-any-return]
+        elif cls is float:
+            return obj if obj == obj else _NAN  # type: ignore[no-any-return]
+        elif cls is bytes and len(obj) <= LONG:
+            return obj  # type: ignore[no-any-return]
         known = self._ids.get(id(obj))
         if known is not None:
             return known
@@ -84,12 +99,13 @@ class _Walk:
         objects.append(obj)
         return found
 
-    def _plain(self, cls: type, obj: Any) -> bool:
-        if cls is float:
-            return bool(obj == obj)
-        if len(obj) > LONG:
-            return False
-        return not (cls is str and self._prefixes and obj.startswith(self._prefixes))
+    def names(self, space: Mapping[str, Any]) -> tuple[str, ...] | None:
+        """Return the keys if all are plain strings, else None; equal ones are one object."""
+        keys = tuple(space)
+        known = self._names.get(keys)
+        if known is None and set(map(type, keys)) <= {str}:
+            known = self._names[keys] = keys
+        return known
 
     def known(self, obj: Any) -> NodeId | None:
         """Return the id of the object's node if it was met before."""
@@ -108,19 +124,16 @@ class _Walk:
 
     def drain(self, root: str) -> None:
         """Describe every object met so far, and those met on the way."""
-        objects, nodes, plans = self.objects, self.nodes, self._plans
-        while len(nodes) < len(objects):
-            obj = objects[len(nodes)]
+        objects, nodes, captures = self.objects, self.nodes, self._captures
+        for obj in islice(objects, len(nodes), None):
             cls = type(obj)
-            plan = plans.get(cls)
-            if plan is None:
-                plan = plans[cls] = plan_for(cls)
-            nodes.append(plan.codec.capture(self, obj, plan))
-            if len(nodes) > self._max:
+            known = captures.get(cls)
+            if known is None:
+                plan = plan_for(cls)
+                known = captures[cls] = plan.codec.capture, plan
+            nodes.append(known[0](self, obj, known[1]))
+            if len(objects) > self._max:
                 raise CaptureError(
                     f"the state has more than {self._max:,} objects; the walk stopped in {root!r}. "
                     "Keep large collections in arrays or tensors, or raise the limit."
                 )
-
-
-_SPECIAL_ATOMS = frozenset({float, str, bytes})

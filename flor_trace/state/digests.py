@@ -12,7 +12,6 @@ from flor_trace.state.graph import (
     Node,
     NodeId,
     Ref,
-    first_paths,
     variable_name,
 )
 from flor_trace.state.hashing import digest
@@ -69,22 +68,23 @@ class _Pass:
         self._graph = graph
         self._digests = leaf_digests
         self._ignore = ignore
-        self._earlier: set[int] = set()
-        self._paths: dict[int, str] | None = None
+        self._name = ""
+        self._met: dict[NodeId, tuple[NodeId, int] | str] = {}  #: (parent, child number) or root
+        self._paths: dict[NodeId, Digest] = {}
         self._owners: dict[int, NodeId] = {}
         self._order: list[NodeId] = []
         self._tokens: dict[NodeId, tuple[object, ...]] = {}
         self._vague: set[int] = set()
 
     def root(self, name: str, ref: Ref) -> Digest:
+        self._name = name
         self._order, self._tokens, self._vague = [], {}, set()
         if variable_name(name) in self._ignore:
             ref = self._blurred(ref)
-        top = self._token(ref) if type(ref) is NodeId else ref
-        out: list[object] = [top]
+        out: list[object] = [self._token(ref, None) if type(ref) is NodeId else ref]
+        nodes = self._graph.nodes
         for at in self._order:
-            self._describe(at, self._graph.nodes[at], out)
-        self._earlier.update(self._order)
+            self._describe(at, nodes[at], out)
         return digest(marshal.dumps(out, _PLAIN))
 
     def _describe(self, at: NodeId, node: Node, out: list[object]) -> None:
@@ -94,35 +94,55 @@ class _Pass:
                 out.append(("vague", node.type_name))
                 return
             children = self._blur(at, node)
-        tokens, token = self._tokens, self._token
         leaf = None if node.leaf < 0 else self._leaf(at, node.leaf)
         out += (node.kind, node.type_name, node.payload, node.names, leaf, len(children))
-        out += [c if type(c) is not NodeId else tokens.get(c) or token(c) for c in children]
+        if children:
+            get, token = self._tokens.get, self._token
+            out += [
+                c if type(c) is not NodeId else get(c) or token(c, (at, n))
+                for n, c in enumerate(children)
+            ]
 
-    def _token(self, ref: NodeId) -> tuple[object, ...]:
+    def _token(self, ref: NodeId, where: tuple[Any, int] | None) -> tuple[object, ...]:
         """Return what stands for a node: its number in this root, or its path in an earlier one."""
-        found = self._tokens.get(ref)
-        if found is None:
-            if ref in self._earlier:
-                found = (self._path(ref),)
-            else:
-                found = (len(self._order),)
-                self._order.append(ref)
-            self._tokens[ref] = found
+        if ref in self._met:
+            found: tuple[object, ...] = (self._path(ref),)
+        else:
+            self._met[ref] = where or self._name
+            found = (len(self._order),)
+            self._order.append(ref)
+        self._tokens[ref] = found
         return found
 
-    def _path(self, ref: int) -> str:
-        if self._paths is None:
-            self._paths = first_paths(self._graph, range(len(self._graph.nodes)))
+    def _path(self, ref: NodeId) -> Digest:
+        """Return a digest of the path by which an earlier root met the node first."""
+        chain = [ref]
+        while chain[-1] not in self._paths and not isinstance(self._met[chain[-1]], str):
+            chain.append(self._met[chain[-1]][0])
+        for at in reversed(chain):
+            if at not in self._paths:
+                self._paths[at] = digest(marshal.dumps(self._step(at), _PLAIN))
         return self._paths[ref]
+
+    def _step(self, at: NodeId) -> tuple[object, ...]:
+        where = self._met[at]
+        if isinstance(where, str):
+            return (where,)
+        parent, n = where
+        node = self._graph.nodes[parent]
+        start = len(node.children) - len(node.names)
+        if n >= start:
+            return (self._paths[parent], node.names[n - start])
+        key = node.children[n - 1] if node.kind in PAIRED_KINDS and n % 2 else None
+        return (self._paths[parent], n if key is None or type(key) is NodeId else key)
 
     def _leaf(self, at: NodeId, leaf: int) -> object:
         owner = self._owners.setdefault(leaf, at)
         if owner == at:
             return self._digests[leaf]
-        return (self._digests[leaf], self._token(owner))
+        return (self._digests[leaf], self._tokens.get(owner) or (self._path(owner),))
 
-    def _blur(self, at: NodeId, node: Node) -> list[Ref]:
+    def _blur(self, at: NodeId, node: Node) -> list[Any]:
         if at in self._vague:
             return [self._blurred(child) for child in node.children]
         paired = node.kind in PAIRED_KINDS
@@ -142,6 +162,6 @@ class _Pass:
     def _blurred(self, ref: Ref) -> Any:
         if type(ref) is not NodeId:
             return ("vague", type(ref).__name__)
-        if ref not in self._tokens and ref not in self._earlier:
+        if ref not in self._met:
             self._vague.add(ref)
         return ref

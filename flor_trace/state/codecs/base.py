@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -37,6 +37,9 @@ class Walk(Protocol):
 
     def leaf(self, buffer: memoryview, key: object = None) -> int:
         """Add a buffer; return its position. Others find it again by `key`."""
+
+    def names(self, space: Mapping[str, Any]) -> tuple[str, ...] | None:
+        """Return the keys if all are plain strings, else None; equal ones are one object."""
 
     def known_leaf(self, key: object) -> int | None:
         """Return the position of the leaf added under this key, if there is one."""
@@ -101,8 +104,8 @@ class Build(Protocol):
     def at_end(self, action: Callable[[], None]) -> None:
         """Run the action when all objects are complete: for random generators, above all."""
 
-    def adopted(self, node: Node) -> Any:
-        """Return the live object at the place of this node, or None."""
+    def adopted(self) -> Any:
+        """Return the live object at the place of the node being made or filled, or None."""
 
 
 class Codec:

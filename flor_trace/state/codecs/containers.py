@@ -12,7 +12,8 @@ from flor_trace.errors import RestoreError
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
 from flor_trace.state.codecs.instances import named, pair_named, set_attributes
 from flor_trace.state.codecs.setorder import fill_in_order
-from flor_trace.state.graph import ATOM_TYPES, Node, NodeId, Ref
+from flor_trace.state.graph import ATOM_TYPES, FREE_ATOMS, Node, NodeId, Ref
+from flor_trace.state.naming import type_name
 
 #: Lists of plain numbers at least this long become one buffer.
 PACK_FROM: Final = 32
@@ -101,7 +102,7 @@ class _Tuple(_Sequence):
 
     def make(self, build: Build, node: Node) -> Any:
         items = self.saved(build, node)
-        live = build.adopted(node)
+        live = build.adopted()
         if live is not None and len(live) == len(items) and all(map(_same, live, items)):
             return live
         return tuple.__new__(build.lookup(node.type_name), items)
@@ -126,12 +127,16 @@ class _Dict(Codec):
     bases = (dict, OrderedDict, defaultdict, Counter)
 
     def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        if not obj and not plan.has_dict and type(obj) in _BARE_DICTS:
+            return _EMPTY[type(obj)]
         ref = walk.ref
         if isinstance(obj, OrderedDict):
             items = [(key, dict.__getitem__(obj, key)) for key in OrderedDict.__iter__(obj)]
         else:
             items = list(dict.items(obj))
-        children = [ref(part) for item in items for part in item]
+        children = [
+            part if type(part) in FREE_ATOMS else ref(part) for item in items for part in item
+        ]
         names, attributes = named(walk, obj, plan)
         if isinstance(obj, defaultdict):
             names = (*names, "default_factory")
@@ -171,6 +176,11 @@ class _Dict(Codec):
         if isinstance(obj, defaultdict):
             obj.default_factory = build.value(factory)
         set_attributes(obj, build.attributes(named_refs))
+
+
+#: Dicts that have nothing but their items. An empty one is a node like any other empty one.
+_BARE_DICTS: Final = frozenset({dict, OrderedDict})
+_EMPTY: Final = {cls: Node("dict", type_name(cls)) for cls in _BARE_DICTS}
 
 
 def write_dict(obj: dict[Any, Any], pairs: list[tuple[Any, Any]]) -> None:
@@ -269,7 +279,7 @@ class _Frozenset(_Set):
 
     def make(self, build: Build, node: Node) -> Any:
         items = build.values(node.items)
-        live = build.adopted(node)
+        live = build.adopted()
         if live is not None and len(live) == len(items) and all(map(_same, live, items)):
             return live
         elements: set[Any] = set()

@@ -153,7 +153,7 @@ class _Method(Codec):
 
     def make(self, build: Build, node: Node) -> Any:
         bound, function = build.values(node.children)
-        live = build.adopted(node)
+        live = build.adopted()
         if live is not None and live.__self__ is bound and live.__func__ is function:
             return live
         return MethodType(function, bound)

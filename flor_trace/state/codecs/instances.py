@@ -8,7 +8,7 @@ from typing import Any
 
 from flor_trace.errors import RestoreError
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
-from flor_trace.state.graph import Node, Ref
+from flor_trace.state.graph import FREE_ATOMS, Node, Ref
 
 _POINTER = object.__basicsize__ // 2
 _ABSENT: Any = object()
@@ -35,9 +35,7 @@ def adds_only_attributes(cls: type, base: type) -> bool:
 
 def attributes(obj: Any, plan: Plan) -> dict[str, Any]:
     """Return the instance's ``__dict__`` and slots, by name, without running its code."""
-    found: dict[str, Any] = {}
-    if plan.has_dict:
-        found.update(_dict_of(obj, "__dict__"))
+    found: dict[str, Any] = _dict_of(obj, "__dict__").copy() if plan.has_dict else {}
     for name, member in plan.slots:
         try:
             found[name] = member.__get__(obj)
@@ -53,10 +51,12 @@ def named(walk: Walk, obj: Any, plan: Plan) -> tuple[tuple[str, ...], list[Ref]]
     if plan.has_dict and _dict_of(obj, "__dict__") is obj:
         return (), []
     found = attributes(obj, plan)
+    names = walk.names(found)
+    if names is None:
+        found = {str(name): value for name, value in found.items() if isinstance(name, str)}
+        names = tuple(found)
     ref = walk.ref
-    if set(map(type, found)) - {str}:
-        found = {name: value for name, value in found.items() if type(name) is str}
-    return tuple(found), [ref(value) for value in found.values()]
+    return names, [v if type(v) in FREE_ATOMS else ref(v) for v in found.values()]
 
 
 def pair_named(pairing: Pairing, node: Node, obj: Any) -> None:

@@ -170,7 +170,7 @@ class _WeakReference(Codec):
             pairing.pair(ref, obj())
 
     def make(self, build: Build, node: Node) -> Any:
-        live = build.adopted(node)
+        live = build.adopted()
         if not node.children:
             return live if live is not None and live() is None else weakref.ref(_Gone())
         target = build.value(node.children[0])

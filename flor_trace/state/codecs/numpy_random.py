@@ -57,7 +57,7 @@ class _SeedSequence(Codec):
 
     def make(self, build: Build, node: Node) -> Any:
         wanted = {name: build.value(ref) for name, ref in node.named.items()}
-        live = build.adopted(node)
+        live = build.adopted()
         if live is not None and all(getattr(live, name) == v for name, v in wanted.items()):
             return live
         entropy = wanted.pop("entropy")
