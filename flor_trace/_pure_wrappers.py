@@ -8,6 +8,9 @@ from typing import Any, final
 
 _own = object.__getattribute__
 
+#: What a `Before` answers itself; every other attribute is the function's.
+_ANSWERED = (frozenset(dir(object)) - {"__doc__"}) | {"__call__", "__get__", "__wrapped__"}
+
 
 def _check(role: str, value: object) -> None:
     if not callable(value):
@@ -97,13 +100,9 @@ class Before:
         return self
 
     def __getattribute__(self, name: str) -> Any:
-        function = _own(self, "__wrapped__")
-        if name in ("__doc__", "__module__"):  # those of this class would be found first
-            return getattr(function, name)
-        try:
+        if name in _ANSWERED:
             return _own(self, name)
-        except AttributeError:
-            return getattr(function, name)
+        return getattr(_own(self, "__wrapped__"), name)
 
     def __setattr__(self, name: str, value: object) -> None:
         if name == "__wrapped__":
