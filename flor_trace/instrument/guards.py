@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from bytecode.instr import Instr, InstrLocation, Label, TryBegin, TryEnd
 
 from flor_trace.errors import RewriteError
@@ -21,6 +19,9 @@ from flor_trace.instrument.items import (
 )
 from flor_trace.instrument.splice import Guards
 from flor_trace.pyfacts import END_FOR_HAS_POP_TOP, HAS_END_FOR
+
+#: A class body ends with three such instructions on Python 3.13.
+_LONGEST_ENDING = 4
 
 
 def open_guards(items: list[Item], guards: Guards) -> list[Item]:
@@ -45,6 +46,7 @@ class _Opener:
         self.dropped: set[int] = set()
         #: exit label -> landing places of conditional jumps, with the location of the jump
         self.pads: dict[Label, list[tuple[Label, InstrLocation]]] = {}
+        self.ranges = _ranges(items)
         self.range: TryBegin | None = None  #: the exception range that `out` is in
         self.latest: dict[TryBegin, TryBegin] = {}  #: original range -> its latest piece
 
@@ -117,35 +119,46 @@ class _Opener:
         return next((at for at in arrivals(self.items, self.out) if at is not None), NO_LOCATION)
 
     def _leave(self, end: Label, at: InstrLocation, k: int) -> None:
-        """Drop the sentinel and go on behind the loop, outside of the exception range."""
-        piece = self.latest[self.range] if self.range is not None else None
-        if piece is not None:
-            self.out.append(TryEnd(piece))
-        self.out.append(Instr("POP_TOP", location=at))
-        self.out += self._onwards(end, at, k)
-        if piece is not None and self.range is not None:
-            again = TryBegin(piece.target, piece.push_lasti, piece.stack_depth)
-            self.latest[self.range] = again
-            self.out.append(again)
+        """Drop the sentinel and go on behind the loop.
 
-    def _onwards(self, end: Label, at: InstrLocation, k: int) -> Sequence[Item]:
-        """Return the jump behind the loop, or a copy of the implicit ``return None`` there.
-
-        The compiler gives such a return the line of the statement that runs into it, so that a
-        tracer sees no line of its own.
+        An ending that the source has no text for, such as the implicit ``return None``, is
+        copied: the compiler gives each way into it the line that it comes from.
         """
-        first = self.items[self.after[end]]
-        assert is_instr(first)
-        if first.name == "RETURN_CONST" and is_invented(first):
-            return [Instr("RETURN_CONST", first.arg, location=at)]
-        if first.name == "LOAD_CONST" and is_invented(first):
-            then = self.items[next_instr(self.items, self.after[end])]
-            assert is_instr(then)
-            if then.name == "RETURN_VALUE":
-                return [
-                    Instr("LOAD_CONST", first.arg, location=at),
-                    Instr("RETURN_VALUE", location=at),
-                ]
+        self.out.append(Instr("POP_TOP", location=at))
+        ending, covered = self._ending(end)
+        if ending and covered is self.range:
+            self.out += [Instr(x.name, x.arg, location=at) for x in ending]
+        elif ending and covered is None:
+            self._outside([Instr(x.name, x.arg, location=at) for x in ending])
+        else:
+            self.out += self._jump(end, at, k)
+
+    def _ending(self, end: Label) -> tuple[list[Instr], TryBegin | None]:
+        """Return the invented instructions behind a loop up to a return, and their range."""
+        found: list[Instr] = []
+        k = self.after[end]
+        covered = self.ranges[k]
+        while len(found) < _LONGEST_ENDING and k < len(self.items):
+            item = self.items[k]
+            if not is_instr(item) or not is_invented(item) or self.ranges[k] is not covered:
+                break
+            found.append(item)
+            if item.is_final() and not jumps_always(item):
+                return found, covered
+            if target(item) is not None:
+                break
+            k = next_instr(self.items, k)
+        return [], None
+
+    def _outside(self, ending: list[Instr]) -> None:
+        """Put out instructions that the current exception range must not cover."""
+        assert self.range is not None
+        piece = self.latest[self.range]
+        again = TryBegin(piece.target, piece.push_lasti, piece.stack_depth)
+        self.latest[self.range] = again
+        self.out += [TryEnd(piece), *ending, again]
+
+    def _jump(self, end: Label, at: InstrLocation, k: int) -> list[Item]:
         exit_at = self.place[end]
         if exit_at < k:
             return [Instr("JUMP_BACKWARD_NO_INTERRUPT", end, location=at)]
@@ -161,3 +174,16 @@ class _Opener:
                 self.out.append(Instr("JUMP_FORWARD", end, location=NO_LOCATION))
             self.out.append(pad)
             self._leave(end, at, self.place[end] - 1)
+
+
+def _ranges(items: list[Item]) -> list[TryBegin | None]:
+    """Return the exception range that covers each item."""
+    found: list[TryBegin | None] = []
+    now: TryBegin | None = None
+    for item in items:
+        if isinstance(item, TryBegin):
+            now = item
+        elif isinstance(item, TryEnd):
+            now = None
+        found.append(now)
+    return found

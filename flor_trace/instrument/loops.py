@@ -95,6 +95,8 @@ class _Finder:
         if isinstance(node, ast.For | ast.While):
             inside = (*inside, self._loop(node, visit))
         self._note(names.bound_names(node, walrus=self.walrus), visit.scope, inside)
+        if self.walrus and isinstance(node, ast.For):
+            self._note(names.walrus_names([node.iter]), visit.scope, visit.around)
         if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
             self._push(node.body, _enter(node, visit.scope), ())
             return

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 #: Statements that hold other statements or start a scope: only their heads are read here.
 _HEADS: dict[type, tuple[str, ...]] = {
-    ast.For: ("iter",),
+    ast.For: (),  # what it iterates over is evaluated once, outside of the loop
     ast.AsyncFor: ("iter",),
     ast.While: ("test",),
     ast.If: ("test",),
