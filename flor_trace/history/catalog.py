@@ -15,7 +15,7 @@ from flor_trace.history.ingest import Frame, bring_up_to_date, find_journals
 from flor_trace.history.journal import read_journal
 from flor_trace.history.runs import RunRow, read_runs
 from flor_trace.history.schema import decode, open_database, open_in_memory, remove
-from flor_trace.history.spans import Span, records, scalar, without_duplicates
+from flor_trace.history.spans import DIVERGED, Span, records, scalar, without_duplicates
 from flor_trace.types import (
     Address,
     CheckpointInfo,
@@ -86,9 +86,13 @@ class Catalog:
         raise _no_run(runid)
 
     def records(self, names: Names | None = None, runids: Names | None = None) -> Iterator[Record]:
-        """The logged values, run by run, each cell once (see `spans.without_duplicates`)."""
+        """The logged values, run by run, each cell once (see `spans.without_duplicates`).
+
+        Values of replays that diverged are not among them.
+        """
         for span in self.spans(names, runids):
-            yield from records(span)
+            if span.verdict != DIVERGED:
+                yield from records(span)
 
     def spans(
         self, names: Names | None = None, runids: Names | None = None, *, bare: bool = False
@@ -164,6 +168,13 @@ class Catalog:
         )
         return sorted((name, tuple(json.loads(dims))) for name, dims in rows)
 
+    def dimensions(self) -> list[str]:
+        """The dimensions of all loops that were watched, also of those that logged nothing."""
+        rows = self._ask(
+            lambda database: database.execute("SELECT DISTINCT dims FROM paths").fetchall()
+        )
+        return sorted({dim for (dims,) in rows for dim in json.loads(dims)})
+
     def problems(self) -> list[str]:
         """Why journals could not be read, and which frames made no sense."""
         rows = self._ask(
@@ -205,7 +216,7 @@ def _spans(database: sqlite3.Connection, runid: str, names: Names | None, bare: 
     rows = database.execute(
         "SELECT spans.id, keys, dims, outer, first, targets, source, verdict, name, data "
         f"FROM spans JOIN paths ON path = paths.id {join} cells ON span = spans.id{chosen} "
-        "WHERE runid = :runid ORDER BY source, spans.id",
+        "WHERE runid = :runid ORDER BY source, spans.id, cells.id",
         {"names": json.dumps(list(names or ())), "runid": runid},
     )
     found: dict[int, Span] = {}

@@ -264,7 +264,7 @@ class _Reading:
             ),
         )
         self.database.executemany(
-            "INSERT INTO cells VALUES (?, ?, ?)",
+            "INSERT INTO cells (span, name, data) VALUES (?, ?, ?)",
             [(cursor.lastrowid, name, encode(column)) for name, column in columns.items()],
         )
         self.records += sum(len(column) - column.count(None) for column in columns.values())

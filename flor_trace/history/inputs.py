@@ -20,13 +20,13 @@ class LinkReport:
 
     linked: int = 0
     whole: list[str] = field(default_factory=list)  #: directories linked as one, being too large
-    not_linked: list[LeftOut] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
     unnamed: int = 0  #: not linked beyond those that are named
 
     def refuse(self, path: str, reason: str) -> None:
         """Note that `path` was not linked."""
-        if len(self.not_linked) < _MAX_REASONS:
-            self.not_linked.append(LeftOut(path, reason))
+        if len(self.left_out) < _MAX_REASONS:
+            self.left_out.append(LeftOut(path, reason))
         else:
             self.unnamed += 1
 

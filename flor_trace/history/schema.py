@@ -52,16 +52,17 @@ CREATE TABLE spans (            -- consecutive iterations of one loop instance
     outer TEXT NOT NULL,        -- JSON list of [iteration, value] of the loops around it
     first INTEGER NOT NULL,
     targets TEXT NOT NULL,      -- JSON list: what the loop's target held
-    source INTEGER NOT NULL,    -- 0: recorded; else the number of the replay
+    source INTEGER NOT NULL,    -- 0: recorded, else the number of the replay
     verdict TEXT                -- of a replayed value
 );
 CREATE INDEX spans_of_run ON spans (runid);
 CREATE TABLE cells (            -- one column of a span
+    id INTEGER PRIMARY KEY,
     span INTEGER NOT NULL REFERENCES spans (id),
     name TEXT NOT NULL,
-    data TEXT NOT NULL,         -- JSON list, null where the name was not set
-    PRIMARY KEY (span, name)
-) WITHOUT ROWID;
+    data TEXT NOT NULL          -- JSON list, null where the name was not set
+);
+CREATE INDEX cells_of_span ON cells (span);
 CREATE INDEX cells_of_name ON cells (name, span);
 CREATE TABLE checkpoints (
     id INTEGER PRIMARY KEY,
