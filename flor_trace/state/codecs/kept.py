@@ -128,9 +128,7 @@ class _Generator(Codec):
             return Node("generator", plan.type_name, ("not begun", obj.__qualname__))
         if state == GEN_CLOSED:
             return Node("generator", plan.type_name, ("ended", obj.__qualname__))
-        return opaque(
-            plan.type_name, f"the generator {obj.__qualname__} is part of the way through"
-        )
+        return opaque(plan.type_name, f"the generator {obj.__qualname__} has begun")
 
     def accepts(self, node: Node, obj: Any) -> bool:
         assert isinstance(node.payload, tuple)

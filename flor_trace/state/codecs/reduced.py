@@ -35,6 +35,7 @@ class ReducedCodec(Codec):
     in_place = False
 
     def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        """Return the node of the object's own account, or an opaque one if it gives none."""
         try:
             found = reduction(obj)
         except (TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError) as error:
@@ -61,6 +62,7 @@ class ReducedCodec(Codec):
         return Node("reduced", plan.type_name, ("call", name), children, tuple(present))
 
     def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
+        """Pair the arguments and state with those of the live object."""
         try:
             found = reduction(obj)
         except (TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError):
@@ -73,9 +75,11 @@ class ReducedCodec(Codec):
                 pairing.pair(ref, live[name])
 
     def needs(self, node: Node) -> Iterable[Ref]:
+        """Return all parts: the call must see them complete."""
         return node.children
 
     def make(self, build: Build, node: Node) -> Any:
+        """Make the call that was saved, and give the result its state."""
         parts = {name: build.value(ref) for name, ref in node.named.items()}
         function = build.lookup(_function(node))
         if not parts:

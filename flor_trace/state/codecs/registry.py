@@ -45,11 +45,17 @@ def load_libraries() -> None:
         _add(numpy_random.CODECS)
         _plans.clear()
     if "torch" not in _loaded and "compile" in vars(sys.modules.get("torch", object)):
-        from flor_trace.state.codecs import dataloader, torch_tensors  # noqa: PLC0415
+        from flor_trace.state.codecs import torch_tensors  # noqa: PLC0415
 
         _loaded.add("torch")
         _add(torch_tensors.CODECS)
-        _add(dataloader.CODECS)
+        _plans.clear()
+    loaders = sys.modules.get("torch.utils.data.dataloader")
+    if "dataloader" not in _loaded and "DataLoader" in vars(loaders or object):
+        from flor_trace.state.codecs import dataloader  # noqa: PLC0415
+
+        _loaded.add("dataloader")
+        _add(dataloader.codecs(loaders))
         _plans.clear()
 
 

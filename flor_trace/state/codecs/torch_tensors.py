@@ -248,7 +248,7 @@ class _Generator(Codec):
 
 
 def default_generators() -> dict[str, Any]:
-    """Return torch's process-wide generators by root name: the CPU's, and those of devices in use."""
+    """Return torch's process-wide generators by root name: of the CPU, and of devices in use."""
     found = {"rng:torch": torch.default_generator}
     if "torch.cuda" in sys.modules and torch.cuda.is_initialized():
         for index, generator in enumerate(torch.cuda.default_generators):

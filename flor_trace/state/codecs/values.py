@@ -15,6 +15,7 @@ from typing import Any
 
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
 from flor_trace.state.graph import Node, Payload, Ref
+from flor_trace.state.naming import type_name
 
 #: Strings and bytes longer than this are buffers of their own.
 LONG = 1024
@@ -38,6 +39,8 @@ _SIMPLE: dict[type, tuple[_Describe, _Remake]] = {
     zoneinfo.ZoneInfo: (lambda z: z.key, zoneinfo.ZoneInfo),
 }
 
+_REMAKE = {type_name(cls): remake for cls, (_, remake) in _SIMPLE.items()}
+
 
 class _Value(Codec):
     """Types of the standard library whose value is a short payload."""
@@ -50,10 +53,9 @@ class _Value(Codec):
         return Node("value", plan.type_name, _SIMPLE[type(obj)][0](obj))
 
     def make(self, build: Build, node: Node) -> Any:
-        cls = build.lookup(node.type_name)
-        if cls not in _SIMPLE:
+        if node.type_name not in _REMAKE:
             raise Unbuildable(f"{node.type_name} is not a type of plain values")
-        return _SIMPLE[cls][1](node.payload)
+        return _REMAKE[node.type_name](node.payload)
 
 
 class _Range(Codec):
