@@ -214,3 +214,9 @@ def test_nothing_is_left_behind_by_many_calls(twin: ModuleType) -> None:
     before = sys.getallocatedblocks()
     calls(33_000)
     assert sys.getallocatedblocks() - before < 200
+
+
+def test_inputs_larger_than_the_caches_give_what_xxhash_gives(twin: ModuleType) -> None:
+    whole = memoryview(NOISE * 17)[3:]  # from 16 MiB on another instruction set is chosen
+    for n in ((1 << 24) - 1, 1 << 24, (1 << 24) + 1):
+        assert twin.digest(whole[:n]) == xxhash.xxh3_128_digest(whole[:n])
