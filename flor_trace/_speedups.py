@@ -1,0 +1,75 @@
+"""Choose the C or the Python twin of each hot function, once, at import, and keep the reason."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+__all__ = [
+    "NATIVE",
+    "REASON",
+    "UNBOUND",
+    "AfterExec",
+    "Before",
+    "LoopIter",
+    "Site",
+    "digest",
+    "digest_many",
+    "frames",
+    "native_wanted",
+    "run_main",
+    "running",
+    "set_handler",
+]
+
+
+def native_wanted() -> bool:
+    """Whether the C twins may be used: not when ``FLOR_TRACE_NATIVE`` is 0."""
+    return os.environ.get("FLOR_TRACE_NATIVE", "1") != "0"  # noqa: TID251 - below settings
+
+
+if TYPE_CHECKING:
+    from flor_trace._native import (  # noqa: TID251 - this is the one place
+        UNBOUND,
+        AfterExec,
+        Before,
+        LoopIter,
+        Site,
+        digest,
+        digest_many,
+        frames,
+        run_main,
+        running,
+        set_handler,
+    )
+
+    #: Whether the C twins are used.
+    NATIVE: bool
+    #: Why they are not, or an empty string.
+    REASON: str
+else:
+    try:
+        if not native_wanted():
+            raise ImportError("FLOR_TRACE_NATIVE=0 asks for the Python twins")
+        from flor_trace._native import (  # noqa: TID251
+            UNBOUND,
+            AfterExec,
+            Before,
+            LoopIter,
+            Site,
+            digest,
+            digest_many,
+            frames,
+            run_main,
+            running,
+            set_handler,
+        )
+
+        NATIVE, REASON = True, ""
+    except ImportError as error:
+        from flor_trace._pure import UNBOUND, LoopIter, Site, frames, running, set_handler
+        from flor_trace._pure_hash import digest, digest_many
+        from flor_trace._pure_main import run_main
+        from flor_trace._pure_wrappers import AfterExec, Before
+
+        NATIVE, REASON = False, f"the C extension is not used: {error}"

@@ -1,0 +1,16 @@
+/* Reading the variables of frames of the current thread. */
+#ifndef FLOR_FRAMES_H
+#define FLOR_FRAMES_H
+
+#include "compat.h"
+
+/* Whether `frame` is on the current thread's stack and still runs `code`. */
+int flor_frame_is_running(FlorFrame *frame, PyCodeObject *code);
+/* The values of `names` (a tuple of str), `unbound` for those without one. */
+PyObject *flor_frame_lookup(FlorFrame *frame, PyObject *names, PyObject *unbound);
+/* The bound variables in a new dict. */
+PyObject *flor_frame_locals(FlorFrame *frame);
+
+PyObject *flor_frames(PyObject *module, PyObject *filenames);
+
+#endif

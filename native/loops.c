@@ -1,0 +1,339 @@
+/* The iterator that stands for a running loop: on the value stack of its frame, so that the
+   interpreter itself tells of every iteration (next) and of every kind of exit (deallocation). */
+#include <stddef.h>
+
+#include "frames.h"
+#include "loops.h"
+
+enum { RECURSION_NEEDED = 100 };
+
+static LoopIter *
+of_link(FlorLink *link)
+{
+    return (LoopIter *)((char *)link - offsetof(LoopIter, link));
+}
+
+LoopIter *
+flor_loop_new(Site *site, PyObject *iterable, char life)
+{
+    FlorState *state = site->state;
+    LoopIter *self;
+    if (state->spares > 0) {
+        self = state->spare[--state->spares];
+        PyObject_Init((PyObject *)self, state->loop_type);
+    }
+    else {
+        self = PyObject_GC_New(LoopIter, state->loop_type);
+        if (self == NULL) {
+            return NULL;
+        }
+    }
+    self->link.previous = self->link.next = NULL;
+    self->site = (Site *)Py_NewRef((PyObject *)site);
+    self->inner = Py_XNewRef(iterable);
+    self->tag = NULL;
+    self->frame = NULL;
+    self->code = NULL;
+    self->n = self->offset = 0;
+    self->handler = state->handler;
+    self->life = life;
+    self->quiet = self->loud = self->reported = 0;
+    PyObject_GC_Track((PyObject *)self);
+    return self;
+}
+
+void
+flor_loop_start(LoopIter *self)
+{
+    FlorLink *head = &self->site->state->loops;
+    self->life = FLOR_LIVE;
+    self->loud = !self->quiet;
+    self->frame = flor_top_frame(flor_thread());
+    self->code = self->frame == NULL ? NULL : flor_frame_code(self->frame);
+    self->link.next = head;
+    self->link.previous = head->previous;
+    head->previous->next = &self->link;
+    head->previous = &self->link;
+}
+
+/* Count a live loop as over and take it out of the ring. */
+static void
+end(LoopIter *self)
+{
+    self->life = FLOR_ENDED;
+    self->loud = 0;
+    self->site->entries++;
+    self->site->iterations += self->n - self->offset;
+    self->link.previous->next = self->link.next;
+    self->link.next->previous = self->link.previous;
+}
+
+/* Whether the handler can be called for this loop now.  A loop that began under another handler
+   only counts from now on; on another thread, or near the recursion limit, it does so for once. */
+static int
+can_report(LoopIter *self)
+{
+    FlorState *state = self->site->state;
+    if (state->boundary == NULL || state->handler != self->handler) {
+        self->loud = 0;
+        return 0;
+    }
+    PyThreadState *thread = flor_thread();
+    return thread->id == state->thread && flor_recursion_left(thread) >= RECURSION_NEEDED;
+}
+
+/* Call a part of the handler where no trace or profile function sees it. */
+static PyObject *
+call_unseen(PyObject *callable, PyObject *const *arguments, size_t count)
+{
+    PyThreadState *thread = flor_thread();
+    Py_INCREF(callable);
+    PyThreadState_EnterTracing(thread);
+    PyObject *result = PyObject_Vectorcall(callable, arguments, count, NULL);
+    PyThreadState_LeaveTracing(thread);
+    Py_DECREF(callable);
+    return result;
+}
+
+/* 0, or -1 with the exception that the handler raised. */
+static int
+report_boundary(LoopIter *self)
+{
+    if (!can_report(self)) {
+        return 0;
+    }
+    self->reported = 1;
+    PyObject *arguments[] = {(PyObject *)self};
+    PyObject *result = call_unseen(self->site->state->boundary, arguments, 1);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* An exit cannot raise: the interrupt is delivered again, anything else goes to the hook. */
+static void
+report_leave(LoopIter *self, PyObject *how)
+{
+    PyObject *leave = Py_NewRef(self->site->state->leave);
+    PyObject *arguments[] = {(PyObject *)self, how};
+    PyObject *result = call_unseen(leave, arguments, 2);
+    if (result != NULL) {
+        Py_DECREF(result);
+    }
+    else if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        PyErr_Clear();
+        PyErr_SetInterrupt();
+    }
+    else {
+        PyErr_WriteUnraisable(leave);
+    }
+    Py_DECREF(leave);
+}
+
+/* End a live loop and tell the handler if it knows of it; keeps the error indicator. */
+static void
+end_and_report(LoopIter *self, PyObject *how)
+{
+    int known = self->loud && self->reported && can_report(self);
+    end(self);
+    if (known) {
+        FlorError error = flor_take_error();
+        report_leave(self, how);
+        flor_give_error(error);
+    }
+}
+
+static PyObject *
+how_it_is_left(FlorState *state)
+{
+    PyObject *error = PyErr_Occurred();
+    if (error == NULL || PyErr_GivenExceptionMatches(error, PyExc_GeneratorExit)) {
+        return state->left;
+    }
+    return state->raised;
+}
+
+PyObject *
+flor_loop_iter(PyObject *op)
+{
+    LoopIter *self = (LoopIter *)op;
+    if (self->life == FLOR_PENDING) {
+        PyObject *inner = PyObject_GetIter(self->inner);
+        if (inner == NULL) {
+            return NULL;
+        }
+        Py_SETREF(self->inner, inner);
+        flor_loop_start(self);
+    }
+    return Py_NewRef(op);
+}
+
+static void
+exhausted(LoopIter *self)
+{
+    if (self->life != FLOR_LIVE) {
+        return;
+    }
+    PyObject *error = PyErr_Occurred();
+    if (error == NULL || PyErr_GivenExceptionMatches(error, PyExc_StopIteration)) {
+        end_and_report(self, self->site->state->exhausted);
+    }
+}
+
+PyObject *
+flor_loop_next(PyObject *op)
+{
+    LoopIter *self = (LoopIter *)op;
+    if (self->loud && report_boundary(self) < 0) {
+        return NULL;
+    }
+    PyObject *inner = self->inner;
+    if (inner == NULL || self->life == FLOR_PENDING) {
+        return NULL;
+    }
+    /* Looked up every time: an object may change its class while it is iterated. */
+    PyObject *item = Py_TYPE(inner)->tp_iternext(inner);
+    if (item != NULL) {
+        self->n++;
+        return item;
+    }
+    exhausted(self);
+    return NULL;
+}
+
+PyObject *
+flor_loop_tick(PyObject *op)
+{
+    LoopIter *self = (LoopIter *)op;
+    if (self->loud && report_boundary(self) < 0) {
+        return NULL;
+    }
+    self->n++;
+    Py_RETURN_NONE;
+}
+
+PyObject *
+flor_loop_exit(PyObject *op)
+{
+    LoopIter *self = (LoopIter *)op;
+    if (self->loud && report_boundary(self) < 0) {
+        return NULL;
+    }
+    if (self->life == FLOR_LIVE) {
+        end_and_report(self, self->site->state->exhausted);
+    }
+    Py_RETURN_NONE;
+}
+
+int
+flor_loop_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    LoopIter *self = (LoopIter *)op;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->site);
+    Py_VISIT(self->inner);
+    Py_VISIT(self->tag);
+    return 0;
+}
+
+/* The site stays: what is left of the object's life still counts there. */
+int
+flor_loop_clear(PyObject *op)
+{
+    Py_CLEAR(((LoopIter *)op)->inner);
+    Py_CLEAR(((LoopIter *)op)->tag);
+    return 0;
+}
+
+/* For loops in cyclic garbage: they end while their tag is still there. */
+void
+flor_loop_finalize(PyObject *op)
+{
+    LoopIter *self = (LoopIter *)op;
+    if (self->life == FLOR_LIVE) {
+        end_and_report(self, how_it_is_left(self->site->state));
+    }
+}
+
+void
+flor_loop_dealloc(PyObject *op)
+{
+    LoopIter *self = (LoopIter *)op;
+    FlorState *state = self->site->state;
+    if (self->life == FLOR_LIVE) {
+        Py_SET_REFCNT(op, 1);
+        flor_loop_finalize(op);
+        Py_SET_REFCNT(op, Py_REFCNT(op) - 1);
+        if (Py_REFCNT(op) > 0) {
+            return; /* the handler keeps it; it is ENDED now */
+        }
+    }
+    PyTypeObject *type = Py_TYPE(op);
+    Site *site = self->site;
+    PyObject *inner = self->inner, *tag = self->tag;
+    PyObject_GC_UnTrack(op);
+    if (state->spares < (int)Py_ARRAY_LENGTH(state->spare) && !PyObject_GC_IsFinalized(op)) {
+        state->spare[state->spares++] = self;
+    }
+    else {
+        PyObject_GC_Del(op);
+    }
+    Py_XDECREF(inner);
+    Py_XDECREF(tag);
+    Py_DECREF(site); /* last: it keeps the type and with it `state` */
+    Py_DECREF(type);
+}
+
+void
+flor_loops_free_spares(FlorState *state)
+{
+    while (state->spares > 0) {
+        PyObject_GC_Del(state->spare[--state->spares]);
+    }
+}
+
+PyObject *
+flor_set_handler(PyObject *module, PyObject *args)
+{
+    FlorState *state = flor_state(module);
+    PyObject *boundary, *leave;
+    if (!PyArg_ParseTuple(args, "OO:set_handler", &boundary, &leave)) {
+        return NULL;
+    }
+    int clears = boundary == Py_None && leave == Py_None;
+    if (!clears && !(PyCallable_Check(boundary) && PyCallable_Check(leave))) {
+        PyErr_SetString(PyExc_TypeError, "set_handler() needs two callables, or None twice");
+        return NULL;
+    }
+    state->handler++;
+    state->thread = flor_thread()->id;
+    Py_XSETREF(state->boundary, clears ? NULL : Py_NewRef(boundary));
+    Py_XSETREF(state->leave, clears ? NULL : Py_NewRef(leave));
+    Py_RETURN_NONE;
+}
+
+/* The newest loop comes first within a frame, and the innermost frame first, until reversed. */
+PyObject *
+flor_running(PyObject *module, PyObject *Py_UNUSED(unused))
+{
+    FlorLink *head = &flor_state(module)->loops;
+    PyObject *found = PyList_New(0);
+    if (found == NULL || head->next == head) {
+        return found;
+    }
+    FlorFrame *frame = flor_top_frame(flor_thread());
+    for (; frame != NULL; frame = frame->previous) {
+        for (FlorLink *each = head->previous; each != head; each = each->previous) {
+            LoopIter *loop = of_link(each);
+            if (loop->frame == frame && flor_frame_is_complete(frame)
+                && flor_frame_code(frame) == loop->code
+                && PyList_Append(found, (PyObject *)loop) < 0) {
+                Py_DECREF(found);
+                return NULL;
+            }
+        }
+    }
+    if (PyList_Reverse(found) < 0) {
+        Py_CLEAR(found);
+    }
+    return found;
+}
