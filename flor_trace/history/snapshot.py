@@ -34,7 +34,8 @@ from flor_trace.history.statcache import StatCache
 __all__ = ["LeftOut", "Snapshot", "project_root", "take_snapshot"]
 
 _MARKERS = ("pyproject.toml", "setup.py", ".flor_trace")
-_ATTEMPTS = 30
+_ATTEMPTS = 100  #: to advance a branch that others advance, too
+_ATTEMPTS_ALONE = 8  #: to advance one that stays where it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,22 +213,25 @@ def _commit(
     ref = branch_ref(asked.branch)
     tip = state.tip
     contents = gathered.contents
+    alone = 0
     for attempt in range(_ATTEMPTS):
         if tip is not None and _is_snapshot(tip, tree, state.head):
             return tip.commit
-        vid = make_commit(
-            git, ref, _parents(tip, state.head), gathered.entries, contents, asked.message
-        )
+        parents = _parents(tip, state.head)
+        vid = make_commit(git, ref, parents, gathered.entries, contents, asked.message)
         if vid is not None:
             return vid
         before, tip = tip, read_tip(git, ref)
         if before == tip:
-            # Nobody moved the branch: an object is gone that the index or the cache promised.
+            # Either the branch is locked, or an object is gone that index or cache promised.
             contents = _all_contents(asked, listing, gathered)
-        time.sleep(0.002 * attempt)
+            alone += 1
+            if alone > _ATTEMPTS_ALONE:
+                break
+        time.sleep(0.002 * min(attempt, 20))
     raise SnapshotError(
-        f"{asked.branch} in {git.directory} could not be advanced in {_ATTEMPTS} attempts; "
-        "look for a stale .lock file beside that branch in the repository"
+        f"the branch {asked.branch} in {git.directory} could not be advanced; look there for a "
+        "stale .lock file, or for another branch whose name begins with this one"
     )
 
 

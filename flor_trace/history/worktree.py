@@ -141,8 +141,17 @@ def _entries(out: bytes) -> Iterator[TreeEntry]:
             continue
         facts, _, path = line.partition(b"\t")
         mode, kind, blob, size = facts.decode("ascii").split()
+        if size == "BAD":
+            raise _missing(os.fsdecode(path), blob)
         if kind == "blob":
             yield TreeEntry(os.fsdecode(path), mode, blob, int(size))
+
+
+def _missing(path: str, blob: str) -> SnapshotError:
+    return SnapshotError(
+        f"git no longer has the contents of {path!r} ({blob}); "
+        "run git fsck there, or fetch the shadow branch again"
+    )
 
 
 def _refuse_bad_names(vid: str, entries: Sequence[TreeEntry]) -> None:
@@ -200,10 +209,7 @@ def _contents(git: Git, entries: Sequence[TreeEntry]) -> Iterator[tuple[TreeEntr
 def _blob(out: IO[bytes], entry: TreeEntry) -> bytes:
     header = out.readline().split()
     if len(header) != 3 or header[1] != b"blob":
-        raise SnapshotError(
-            f"git no longer has the contents of {entry.path!r} ({entry.blob}); "
-            "run git fsck there, or fetch the shadow branch again"
-        )
+        raise _missing(entry.path, entry.blob)
     size = int(header[2])
     data = out.read(size + 1)
     if len(data) != size + 1:
