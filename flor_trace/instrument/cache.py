@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 
-from xxhash import xxh3_128_digest as digest
-
 from flor_trace import __version__
+from flor_trace._speedups import digest
 from flor_trace.instrument.rewritten import Rewritten, columns_are_kept, from_plain, to_plain
 from flor_trace.pyfacts import CACHE_TAG
 from flor_trace.types import LoopKey

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import CodeType
 
-from xxhash import xxh3_128_digest as digest
-
 from flor_trace import pyfacts
+from flor_trace._speedups import digest
 from flor_trace.instrument.clocks import clock_names
 from flor_trace.instrument.failures import OUR_FAILURES
 from flor_trace.instrument.loops import FoundLoop, describe, find_loops, source_lines
@@ -71,7 +70,7 @@ def compile_module(
 
     Raises `SyntaxError` (or `ValueError` for null bytes) exactly as ``compile`` does.
     """
-    request = _Request(source, path, module, optimize, controls, flags, digest(source))
+    request = _Request(source, path, module, optimize, controls, flags, Digest(digest(source)))
     reason = _unsupported()
     if reason is None:
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 from typing import Any, Self
 
+from flor_trace._speedups import AfterExec, Before
 from flor_trace.instrument.cache import CodeCache
 from flor_trace.instrument.failures import OUR_FAILURES
 from flor_trace.instrument.load import CodeLoader, OnFailure, program_code, tell
@@ -128,14 +129,16 @@ class Installed(MetaPathFinder):
         return self._loader.load(source, loader.path, module)
 
     def _watch(self, spec: ModuleSpec) -> None:
-        """Have this one import call us when the module has been executed."""
-        from flor_trace._speedups import AfterExec  # noqa: PLC0415
+        """Have this one import call us when the module has been executed.
 
+        The loader has its own ``exec_module`` back before the module runs, and neither wrapper
+        adds a frame.
+        """
         loader: Any = spec.loader
         name = spec.name
         try:
-            watched = AfterExec(loader.exec_module, lambda module: self._imported(module, name))
-            loader.exec_module = watched
+            execute = Before(loader.exec_module, lambda module: vars(loader).pop("exec_module"))
+            loader.exec_module = AfterExec(execute, lambda module: self._imported(module, name))
         except OUR_FAILURES as failure:
             self._loader.on_failure(name, failure)
 

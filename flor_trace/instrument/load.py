@@ -43,7 +43,7 @@ class CodeLoader:
         try:
             unit = Unit(source, path, module, controls=self.controls)
             rewritten = self.cache.compiled(unit)
-            self.hooks.module(rewritten.info)
+            self.hooks.module(rewritten.info, path)
             origin = Source(source, path)
             return bind(rewritten.code, rewritten.info, self.hooks, source=origin)
         except SyntaxError:

@@ -133,23 +133,35 @@ class Splicer:
         """Turn ``~marker`` into a sign to the sentinel, which is on top of the stack."""
         _, pop = self._following(k, ("UNARY_INVERT", "POP_TOP"))
         if part == "tick":
-            first = next_instr(self.items, pop)
-            at = self.items[first].location if first < len(self.items) else None  # type: ignore[union-attr]
+            at = self._tick_location(k, item, pop)
         else:
             at = self._done_location(k, item)
         self.out += [
-            Instr("COPY", 1, location=at or NO_LOCATION),
-            Instr(_SIGN_OF[part], location=at or NO_LOCATION),
-            Instr("POP_TOP", location=at or NO_LOCATION),
+            Instr("COPY", 1, location=at),
+            Instr(_SIGN_OF[part], location=at),
+            Instr("POP_TOP", location=at),
         ]
         return pop + 1
 
-    def _done_location(self, k: int, item: Instr) -> InstrLocation | None:
+    def _tick_location(self, k: int, item: Instr, pop: int) -> InstrLocation:
+        """Belong to the first line of the body, but keep the line that a ``while True`` shows.
+
+        Such a loop has no test, only a NOP on its line, and the compiler merges that into the
+        tick.  Any other line the compiler gives comes from the test before, and is the test's.
+        """
+        first = next_instr(self.items, pop)
+        following = self.items[first].location if first < len(self.items) else None  # type: ignore[union-attr]
+        own = item.location
+        if has_line(own) and own not in arrivals(self.items, self.items[:k]):
+            return own or NO_LOCATION
+        return following or NO_LOCATION
+
+    def _done_location(self, k: int, item: Instr) -> InstrLocation:
         """Belong to the line of the test that failed; to none if it could be several."""
         if has_line(item.location):
-            return item.location
+            return item.location or NO_LOCATION
         found = [at for at in arrivals(self.items, self.items[:k]) if at is not None]
-        return found[0] if len({at.lineno for at in found}) == 1 else None
+        return found[0] if len({at.lineno for at in found}) == 1 else NO_LOCATION
 
     def _following(self, k: int, names: Sequence[str]) -> list[int]:
         found = []

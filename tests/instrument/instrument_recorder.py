@@ -74,7 +74,7 @@ class Recorder:
         self.modules = []
         self.controls = controls or {}
 
-    def module(self, info):
+    def module(self, info, path):
         self.modules.append(info)
 
     def site(self, loop):

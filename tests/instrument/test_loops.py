@@ -3,10 +3,9 @@ from __future__ import annotations
 import ast
 import symtable
 import sys
-from pathlib import Path
-from types import CodeType
 
 import pytest
+from instrument_stdlib import SAMPLE, codes
 
 from flor_trace.instrument.loops import describe, find_loops, source_lines
 
@@ -121,18 +120,6 @@ def test_a_form_feed_does_not_shift_the_header_lines():
 def test_a_thousand_elifs_are_walked():
     branches = "".join(f"elif x == {k}:\n    for i in y: pass\n" for k in range(150))
     assert len(infos(f"if x:\n    pass\n{branches}")) == 150
-
-
-def codes(code):
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from codes(constant)
-
-
-SAMPLE = sorted(Path(ast.__file__).parent.glob("[a-e]*.py")) + sorted(
-    (Path(ast.__file__).parent / "asyncio").glob("*.py")
-)
 
 
 def functions(table):

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import sys
-
 import pytest
 from instrument_programs import PROGRAMS
 from instrument_recorder import Recorder, compiled
+from instrument_traced import traced
 
 SIGNS = {"enter": "+", "iteration": ".", "exhausted": "=", "left": "-"}
 
@@ -12,27 +11,6 @@ SIGNS = {"enter": "+", "iteration": ".", "exhausted": "=", "left": "-"}
 def told(recorder, info):
     number = {loop.key: k for k, loop in enumerate(info.loops)}
     return " ".join(f"{SIGNS[event[0]]}{number[event[1]]}" for event in recorder.events)
-
-
-def traced(code):
-    """Run a program; return its ``out`` and every call, line, return and exception event."""
-    events = []
-
-    def local(frame, event, arg):
-        if frame.f_code.co_filename != "<program>":
-            return None
-        # Only iterators written in Python raise it visibly, and the sites of this test are.
-        if not (event == "exception" and arg[0] is StopIteration):
-            events.append((event, frame.f_code.co_qualname, frame.f_lineno))
-        return local
-
-    names = {"__name__": "program"}
-    sys.settrace(local)
-    try:
-        exec(code, names)
-    finally:
-        sys.settrace(None)
-    return names.get("out"), events
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
