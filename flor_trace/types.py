@@ -67,8 +67,8 @@ class ModuleInfo:
 class Hooks(Protocol):
     """What rewritten code is bound to: the code side's only view of the running side."""
 
-    def module(self, info: ModuleInfo) -> None:
-        """Hear of a module, before any of its code runs."""
+    def module(self, info: ModuleInfo, path: str) -> None:
+        """Hear of a module, before any of its code runs; `path` is its ``co_filename``."""
 
     def site(self, loop: LoopInfo) -> object:
         """Give the constant that reports this loop (a `flor_trace._speedups.Site`)."""
@@ -151,6 +151,9 @@ class ChunkWriter(Protocol):
 
     def put(self, data: bytes | bytearray | memoryview) -> Address:
         """Store the bytes unless they are there already; durable after `flush`."""
+
+    def has(self, address: Address) -> bool:
+        """Whether the bytes are stored, or put and not refused since."""
 
     def flush(self) -> None:
         """Return when everything put so far will survive a power loss."""

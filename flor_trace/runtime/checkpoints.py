@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Protocol
 
 from flor_trace._speedups import digest_many, frames
+from flor_trace.errors import StoreError
 from flor_trace.runtime.policy import Budget
 from flor_trace.runtime.scope import Modules, roots
 from flor_trace.state.capture import capture
-from flor_trace.state.digests import digest_state
+from flor_trace.state.digests import digest_state, leaf_bytes
 from flor_trace.state.encode import encode
-from flor_trace.state.graph import Graph, leaf_bytes
+from flor_trace.state.graph import Graph
 from flor_trace.types import Address, ChunkWriter, Digest
 
 Job = Callable[[ChunkWriter], None]
@@ -30,20 +31,20 @@ class Submit(Protocol):
 class Taken:
     """A captured state on its way to the store."""
 
-    graph: Graph
-    digests: list[Digest]
-    buffers: dict[int, bytes]  #: copies of the leaves that the store does not have
+    graph: Graph  #: its leaves are addresses
+    digests: list[Digest]  #: of the leaves
+    addresses: list[Address]
+    buffers: list[bytes]  #: copies of the leaves that the store does not have
     seconds: float
     clocks: frozenset[str]
     nbytes: int
     manifest: Address | None = None
     digest: Digest | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
 
     @property
     def new_bytes(self) -> int:
         """Bytes that had to be copied."""
-        return sum(map(len, self.buffers.values()))
+        return sum(map(len, self.buffers))
 
 
 def address_of(nbytes: int, digest: Digest) -> Address:
@@ -89,16 +90,19 @@ class Checkpointer:
         )
         leaves = leaf_bytes(graph)
         digests = [Digest(each) for each in digest_many(leaves)]
-        buffers = {}
-        for index, (leaf, digest) in enumerate(zip(leaves, digests, strict=True)):
-            if address_of(leaf.nbytes, digest) not in self._known:
-                buffers[index] = bytes(leaf)
-        nbytes = sum(leaf.nbytes for leaf in leaves)
         sizes = [leaf.nbytes for leaf in leaves]
-        graph.release(sizes)
+        addresses = list(map(address_of, sizes, digests))
+        new = {a: leaf for a, leaf in zip(addresses, leaves, strict=True) if a not in self._known}
+        buffers = [leaf.tobytes() for leaf in new.values()]
+        graph.leaves = list(addresses)  # no view of the program's memory outlives the boundary
         seconds = perf_counter() - began
         self.budget.charge(seconds)
-        return Taken(graph, digests, buffers, seconds, self._clocks(), nbytes, extra={"sizes": sizes})
+        clocks = self._clocks()
+        return Taken(graph, digests, addresses, buffers, seconds, clocks, sum(sizes))
+
+    def forget(self) -> None:
+        """Copy everything again with the next checkpoint: some of it was not written."""
+        self._known = set()
 
     def save(self, taken: Taken, saved: Saved) -> bool:
         """Queue `taken` for the store; `saved` is called in the background when it is durable."""
@@ -110,18 +114,22 @@ class Checkpointer:
         if not self._submit(job, taken.new_bytes):
             self.skipped += 1
             return False
-        sizes = taken.extra["sizes"]
-        self._known.update(map(address_of, sizes, taken.digests))
+        self._known.update(taken.addresses)
         return True
 
 
 def write(taken: Taken, store: ChunkWriter) -> None:
     """Put the chunks and then the manifest; durable in that order."""
-    for data in taken.buffers.values():
+    for data in taken.buffers:
         store.put(data)
-    addresses = list(map(address_of, taken.extra["sizes"], taken.digests))
     taken.digest = digest_state(taken.graph, taken.digests, taken.clocks)
+    missing = [address for address in taken.addresses if not store.has(address)]
+    if missing:  # an earlier write failed: a checkpoint is listed only if it can be restored
+        raise StoreError(
+            f"{len(missing)} chunks of a checkpoint were lost with an earlier one, among them "
+            f"{missing[0]}; it is not kept, the next one will be whole"
+        )
     store.flush()
-    taken.manifest = store.put(encode(taken.graph, addresses))
+    taken.manifest = store.put(encode(taken.graph, taken.addresses))
     store.flush()
-    taken.buffers = {}
+    taken.buffers = []

@@ -44,6 +44,8 @@ class Instance:
         "loop",
         "nth",
         "outer",
+        "ours",
+        "seconds",
         "since",
         "started",
         "tag",
@@ -56,6 +58,8 @@ class Instance:
         self.outer = outer
         self.nth = nth
         self.started = self.since = now
+        self.seconds = 0.0  #: spent in its iterations, without what we did meanwhile
+        self.ours = 0.0
         self.iteration = 0
         self.alive = True
         self.watched = loop.watched
@@ -102,11 +106,17 @@ class Nest:
         self._observer = observer
         self._probing = probing  #: loops have to show that they are worth watching
         self._calls: dict[Loop, int] = {}
-        self._depth = 0
+        self._ours = 0.0  #: seconds spent in here
 
     def boundary(self, li: LoopIter) -> None:
         """Handle one boundary of `li`."""
         now = perf_counter()
+        self._boundary(li, now)
+        self._ours += perf_counter() - now
+        if li.tag is not None:
+            li.tag.since, li.tag.ours = perf_counter(), self._ours
+
+    def _boundary(self, li: LoopIter, now: float) -> None:
         instance = li.tag
         if instance is None:
             instance = self._enter(li, now)
@@ -114,7 +124,8 @@ class Nest:
                 return
         k = li.n
         if k:
-            self._iteration_over(instance, li, k - 1, now)
+            self._count_time(instance, now)
+            self._iteration_over(instance, li, k - 1)
             if li.quiet:
                 return
         instance.iteration = k
@@ -122,19 +133,22 @@ class Nest:
             instance.calls = {}
         if not instance.outer:
             self._observer.boundary(instance, li, k)
-        instance.since = perf_counter()
 
     def leave(self, li: LoopIter, how: Leaving) -> None:
         """Handle the end of `li`."""
         instance = li.tag
         if instance is None:
             return
+        self._count_time(instance, perf_counter())
         if how == "left":
-            self._iteration_over(instance, li, li.n - 1, perf_counter())
+            self._iteration_over(instance, li, li.n - 1)
         instance.alive = False
-        self._count_probe(instance, li, perf_counter())
+        self._count_probe(instance, li)
         if not li.quiet:
             self._observer.left(instance, li, how)
+
+    def _count_time(self, instance: Instance, now: float) -> None:
+        instance.seconds += (now - instance.since) - (self._ours - instance.ours)
 
     def _enter(self, li: LoopIter, now: float) -> Instance | None:
         loop: Loop = li.site.info
@@ -157,19 +171,18 @@ class Nest:
             if other is not li and other.tag is not None and not other.quiet
         )
 
-    def _iteration_over(self, instance: Instance, li: LoopIter, iteration: int, now: float) -> None:
+    def _iteration_over(self, instance: Instance, li: LoopIter, iteration: int) -> None:
         loop = instance.loop
         if self._probing:
-            self._judge(instance, li, iteration + 1, now)
+            self._judge(instance, li, iteration + 1)
             if li.quiet:
                 return
         if any(not outer.alive for outer in instance.outer):
             instance.outer = self.outer_of(li)  # a generator that goes on under another loop
         self._observer.iteration_over(instance, li, iteration, li.lookup(loop.names))
 
-    def _judge(self, instance: Instance, li: LoopIter, iterations: int, now: float) -> None:
-        loop = instance.loop
-        seconds = now - instance.started
+    def _judge(self, instance: Instance, li: LoopIter, iterations: int) -> None:
+        loop, seconds = instance.loop, instance.seconds
         if instance.watched:
             if policy.too_tight(iterations, seconds):
                 self._give_up(instance, li, "its iterations are too short to be reported cheaply")
@@ -197,11 +210,11 @@ class Nest:
         if why is not None:
             self._observer.gave_up(instance, why)
 
-    def _count_probe(self, instance: Instance, li: LoopIter, now: float) -> None:
+    def _count_probe(self, instance: Instance, li: LoopIter) -> None:
         loop = instance.loop
         if not loop.watched:
             loop.probe_iterations += li.n
-            loop.probe_seconds += now - instance.started
+            loop.probe_seconds += instance.seconds
 
 
 def target_value(instance: Instance, li: LoopIter) -> Scalar | None:

@@ -9,7 +9,7 @@ from typing import Literal
 #: long enough for that not to matter.  An outermost loop may be the whole of a small program, so
 #: it is allowed a larger share.
 WATCH_SECONDS = 100e-6
-WATCH_SECONDS_OUTERMOST = 20e-6
+WATCH_SECONDS_OUTERMOST = 50e-6
 
 #: Iterations of one loop, over all its instances, after which it must have shown itself.
 PROBE_ITERATIONS = 32

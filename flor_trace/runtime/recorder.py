@@ -98,7 +98,7 @@ class Recorder:
                 "outer": [],
                 "iterations": li.n,
                 "how": how,
-                "seconds": perf_counter() - instance.started,
+                "seconds": instance.seconds,
             }
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-from flor_trace.state.codecs.rng import rng_roots
+from flor_trace.state.rng import rng_roots
 
 StackFrame = tuple[CodeType, dict[str, Any], dict[str, Any], dict[str, Any]]
 

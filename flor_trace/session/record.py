@@ -7,7 +7,6 @@ import os
 import platform
 import socket
 import sys
-from _thread import allocate_lock
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ from typing import Any
 
 from flor_trace import settings as environment
 from flor_trace._speedups import NATIVE, LoopIter, Site, set_handler
-from flor_trace.errors import CaptureError, SnapshotError
+from flor_trace.errors import SnapshotError
 from flor_trace.history.journal import JournalWriter
 from flor_trace.history.runid import claim_run_dir
 from flor_trace.history.snapshot import project_root, take_snapshot
@@ -58,7 +57,7 @@ class RecordSession:
         store_path = settings.store or self.root / ".flor_trace"
         self.store: Store = open_store(store_path.absolute(), create=True)
         self.runid, directory = claim_run_dir(self.store)
-        self._journal = _SharedJournal(JournalWriter(directory / "journal"))
+        self._journal = _DurableJournal(JournalWriter(directory / "journal"))
         self._guard = Guard(self._failed)
         self._writer = BackgroundWriter(self.store, self.runid, on_error=self._writer_failed)
         self._modules = Modules()
@@ -115,9 +114,9 @@ class RecordSession:
 
     # -- Hooks --------------------------------------------------------------------------------
 
-    def module(self, info: ModuleInfo) -> None:
+    def module(self, info: ModuleInfo, path: str) -> None:
         """See `Hooks`."""
-        self._modules.add(self._filename(info.module), info.module)
+        self._modules.add(path, info.module)
         self._clocks |= info.clocks
         self._journal.append(
             {
@@ -130,9 +129,6 @@ class RecordSession:
             }
         )
 
-    def _filename(self, module: str) -> str:
-        return self._project.filename_of(module)
-
     def site(self, loop: LoopInfo) -> object:
         """See `Hooks`."""
         return Site(Loop(loop, self._logged(loop)), 0 if loop.kind == "for" else 1)
@@ -140,7 +136,9 @@ class RecordSession:
     def _logged(self, loop: LoopInfo) -> tuple[str, ...]:
         if self._settings.log is not None:
             return tuple(name for name in loop.own_stores if name in self._settings.log)
-        return loop.own_stores if self._settings.auto_log else ()
+        if not self._settings.auto_log:
+            return ()
+        return tuple(name for name in loop.own_stores if not name.startswith("_"))
 
     def control(self, loop: LoopInfo) -> None:
         """See `Hooks`: nothing is steered while a run is recorded."""
@@ -171,7 +169,7 @@ class RecordSession:
 
     def _write_header(self, hash_seed: int | None) -> None:
         program, settings = self._program, self._settings
-        vid, left_out = self._snapshot()
+        vid, left_out, problem = self._snapshot()
         self._journal.append(
             {
                 "t": "run",
@@ -202,6 +200,8 @@ class RecordSession:
                 "left_out": left_out,
             }
         )
+        if problem is not None:
+            self._guard.failed("saving the code: this run cannot be replayed", problem)
         self._journal.flush()
 
     def _main_file(self) -> str:
@@ -210,25 +210,26 @@ class RecordSession:
             return _relative(path.resolve(), self.root)
         return self._program.target if self._program.mode == "module" else "-c"
 
-    def _snapshot(self) -> tuple[str | None, list[list[str]]]:
+    def _snapshot(self) -> tuple[str | None, list[list[str]], SnapshotError | None]:
+        script = self._program.path
         try:
             snapshot = take_snapshot(
                 self.root,
                 self.store.code,
                 message=f"flor_trace run {self.runid}",
                 branch=self._settings.branch,
-                cache=self.store.path / "snapshot-stat.json",
+                cache=self.store.snapshot_stat,
+                extra=(script.resolve(),) if script is not None else (),
             )
         except SnapshotError as error:
-            self._recorder.lost("the snapshot of the code: this run cannot be replayed", str(error))
-            self._guard.failed("saving the code", error)
-            return None, []
-        return snapshot.vid, [[str(item.path), item.reason] for item in snapshot.left_out]
+            return None, [], error
+        return snapshot.vid, [[str(i.path), i.reason] for i in snapshot.left_out], None
 
     def _failed(self, what: str, error: BaseException) -> None:
         self._recorder.lost(what, f"{type(error).__name__}: {error}")
 
     def _writer_failed(self, error: BaseException) -> None:
+        self._checkpointer.forget()
         self._guard.failed("writing a checkpoint", error)
 
     def _close(self) -> None:
@@ -268,30 +269,18 @@ class RecordSession:
         )
 
 
-class _SharedJournal:
-    """A journal that the training thread and the background writer may both append to."""
+class _DurableJournal:
+    """A journal that makes what is listed in it durable at once; any thread may append."""
 
     def __init__(self, journal: JournalWriter) -> None:
         self._journal = journal
-        self._lock = allocate_lock()
+        self.flush, self.close = journal.flush, journal.close
 
     def append(self, frame: Mapping[str, Any]) -> None:
-        with self._lock:
-            self._journal.append(frame)
-            if frame["t"] in ("checkpoint", "exit"):
-                self._journal.sync()
-
-    def flush(self) -> None:
-        with self._lock:
-            self._journal.flush()
-
-    def close(self) -> None:
-        with self._lock:
-            self._journal.close()
+        self._journal.append(frame)
+        if frame["t"] in ("checkpoint", "exit"):
+            self._journal.sync()
 
 
 def _relative(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
-
-
-__all__ = ["ROOT_TOKEN", "CaptureError", "RecordSession"]

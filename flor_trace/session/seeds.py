@@ -11,9 +11,10 @@ from flor_trace._speedups import digest_many
 from flor_trace.runtime.checkpoints import address_of
 from flor_trace.state.capture import capture
 from flor_trace.state.codecs import dataloader
-from flor_trace.state.codecs.rng import rng_roots
+from flor_trace.state.digests import leaf_bytes
 from flor_trace.state.encode import encode
-from flor_trace.state.graph import Graph, leaf_bytes
+from flor_trace.state.graph import Graph
+from flor_trace.state.rng import rng_roots
 from flor_trace.types import ChunkWriter, Digest
 
 
@@ -47,7 +48,8 @@ def initial_state(library: str, module: ModuleType) -> InitialState:
     root = f"rng:{library}"
     graph = capture({root: rng_roots()[root]})
     threads = module.get_num_threads() if library == "torch" else None
-    return InitialState(library, threads, graph, [bytes(leaf) for leaf in leaf_bytes(graph)])
+    buffers = [bytes(leaf) for leaf in leaf_bytes(graph)]
+    return InitialState(library, threads, graph, buffers)
 
 
 def watch_loaders(module: ModuleType) -> None:

@@ -1,0 +1,90 @@
+"""Ask a probe at the iterations that were wanted, and hand on what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from flor_trace._speedups import LoopIter
+from flor_trace.errors import ProbeError
+from flor_trace.replay.encoding import encode_error, encode_value
+from flor_trace.replay.probes import Question
+from flor_trace.replay.protecting import undisturbed
+from flor_trace.replay.resolve import Place
+from flor_trace.runtime.nest import Instance, outer_values, target_value
+from flor_trace.types import ChunkWriter, Digest
+
+#: So many times at first, the whole state is compared before and after the probe.
+CHECKED = 2
+
+Fingerprint = Callable[[], dict[str, Digest]]
+
+
+class Asker:
+    """Asks one probe; the values go to `hold` as journal frames without a verdict."""
+
+    def __init__(
+        self,
+        place: Place,
+        wanted: Collection[int],
+        identify: Callable[[Instance], int],
+        store: ChunkWriter,
+        fingerprint: Fingerprint,
+        hold: Callable[[dict[str, Any]], None],
+    ) -> None:
+        self._question = Question(place.probe)
+        self._place = place
+        self._wanted = set(wanted)
+        self._starts = set(wanted) if place.probe.start and not place.inner else set()
+        self._identify = identify
+        self._store = store
+        self._fingerprint = fingerprint
+        self._hold = hold
+        self._asked = 0
+
+    def wants_start(self, iteration: int) -> bool:
+        """Whether the start of this iteration of the stage is still to be asked at."""
+        return iteration in self._starts
+
+    def at_start(self, instance: Instance, li: LoopIter, iteration: int) -> None:
+        """The iteration begins, its item in place."""
+        self._starts.discard(iteration)
+        self._ask(instance, li, iteration)
+
+    def at_end(self, instance: Instance, li: LoopIter, iteration: int) -> None:
+        """The iteration is over."""
+        if self._place.probe.start or instance.loop.info.key != self._place.loop.key:
+            return
+        outermost = instance.outer[0].iteration if instance.outer else iteration
+        if outermost in self._wanted:
+            self._ask(instance, li, iteration)
+
+    def _ask(self, instance: Instance, li: LoopIter, iteration: int) -> None:
+        coords = [
+            [self._identify(outer), outer.iteration, value]
+            for outer, value in zip(instance.outer, outer_values(instance), strict=True)
+        ]
+        coords.append([self._identify(instance), iteration, target_value(instance, li)])
+        name = self._place.probe.name
+        self._hold({"t": "value", "coords": coords, "name": name, "value": self._value(li)})
+
+    def _value(self, li: LoopIter) -> Any:
+        names, module = li.locals() or {}, li.globals() or {}
+        before = self._fingerprint() if self._asked < CHECKED else None
+        self._asked += 1
+        try:
+            with undisturbed(names, module):
+                value = encode_value(self._question.ask(names, module), self._store)
+        except Exception as error:  # noqa: BLE001 - an error in a probe is that cell's value
+            return encode_error(error)
+        if before is not None:
+            after = self._fingerprint()
+            disturbed = [root for root in before if after.get(root) != before[root]]
+            if disturbed:
+                return encode_error(
+                    ProbeError(
+                        f"the probe changes {', '.join(disturbed)}; copy what it works on, so that "
+                        "the replay goes on as recorded"
+                    )
+                )
+        return value

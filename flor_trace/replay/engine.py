@@ -1,0 +1,225 @@
+"""Ask recorded runs a new question: select, place, plan, carry out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from flor_trace.errors import FlorTraceError, NothingMatched, ProbeError, SnapshotError
+from flor_trace.history.catalog import Catalog
+from flor_trace.history.frames import pivot, select
+from flor_trace.history.journal import read_journal
+from flor_trace.history.runid import resolve_run
+from flor_trace.history.worktree import find_repository, read_file
+from flor_trace.replay.execute import Outcome, carry_out, plan_for
+from flor_trace.replay.probes import Probe, parse
+from flor_trace.replay.recorded import RecordedRun
+from flor_trace.replay.resolve import Place, Sources, place
+from flor_trace.store.layout import Store
+from flor_trace.types import RunId
+
+Notice = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Prepared:
+    """What a replay would do, before it is done."""
+
+    probe: Probe
+    outcomes: list[Outcome] = field(default_factory=list)
+    repositories: dict[RunId, Path] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)  #: run -> why it is not replayed
+    answered: int = 0  #: cells that need no replay: logged, or asked before
+
+    @property
+    def seconds(self) -> float:
+        """Estimated time in all."""
+        return sum(outcome.plan.seconds for outcome in self.outcomes)
+
+    @property
+    def cells(self) -> int:
+        """Iterations of the loops stepped through at which will be asked."""
+        return sum(len(outcome.wanted) for outcome in self.outcomes)
+
+
+def read_probe(
+    store: Store, text: str, *, at: str | None = None, probe_file: Path | None = None
+) -> Probe:
+    """Read a probe; a bare name that was asked before means what it meant then.
+
+    Raises:
+        ProbeError: if it cannot be compiled.
+    """
+    probe = parse(text, at=at, probe_file=probe_file)
+    if probe.kind != "variable":
+        return probe
+    for definition in reversed(list(_definitions(store))):
+        if definition["name"] == probe.name and definition["kind"] != "variable":
+            fields = {**definition, "at": at and probe.at or definition["at"]}
+            return Probe(**{**fields, "start": probe.start if at else definition["start"]})
+    return probe
+
+
+def _definitions(store: Store) -> Iterable[Mapping[str, Any]]:
+    journals = store.runs.glob("*/replay-*.journal")
+    for journal in sorted(journals, key=lambda path: path.stat().st_mtime_ns):
+        for _, frame in read_journal(journal):
+            if frame["t"] == "replay":
+                yield frame["probe"]
+            break
+
+
+def prepare(
+    store: Store,
+    probe: Probe,
+    *,
+    where: str | None = None,
+    runs: Sequence[str] = (),
+    force: bool = False,
+) -> Prepared:
+    """Choose runs and iterations, place the probe in each version, and plan.
+
+    Args:
+        where: condition over the pivot; rows that meet it are asked at.  None: every iteration
+            that has no value yet.
+        runs: names or ids of the only runs to look at; all if empty.
+        force: ask again where this very probe has been asked.
+
+    Raises:
+        NothingMatched: if no run, or no iteration, is selected.
+        ProbeError: if the probe fits none of the selected runs.
+        WhereError: if `where` cannot be evaluated.
+    """
+    catalog = Catalog(store.path)
+    catalog.sync()
+    candidates = {row.runid: row for row in catalog.runs()}
+    if runs:
+        names = {runid: row.name for runid, row in candidates.items()}
+        candidates = {(r := resolve_run(text, names)): candidates[r] for text in runs}
+    if not candidates:
+        raise NothingMatched(
+            f"no run is recorded in {store.path}; record one with: flor_trace SCRIPT.py"
+        )
+    prepared = Prepared(probe)
+    rows = _selected_rows(catalog, probe, where)
+    problems: list[ProbeError] = []
+    for runid in candidates:
+        run = RecordedRun(catalog.frames(runid))
+        try:
+            _prepare_run(store, prepared, run, rows, force=force)
+        except ProbeError as error:
+            problems.append(error)
+            prepared.skipped[run.label] = str(error)
+        except SnapshotError as error:
+            prepared.skipped[run.label] = str(error)
+    if problems and not prepared.outcomes and not prepared.answered:
+        raise problems[0]
+    if not prepared.outcomes and not prepared.answered and not prepared.skipped:
+        raise NothingMatched(
+            f"no iteration of {len(candidates)} run(s) meets {where!r}; flor_trace pivot shows "
+            "what there is"
+        )
+    return prepared
+
+
+def _selected_rows(catalog: Catalog, probe: Probe, where: str | None) -> Any:
+    if where is None:
+        return None
+    return select(pivot(catalog), where, also=(probe.name,))
+
+
+def _prepare_run(
+    store: Store, prepared: Prepared, run: RecordedRun, rows: Any, *, force: bool
+) -> None:
+    label = run.label
+    if rows is not None and not (rows["runid"] == run.runid).any():
+        return
+    vid = run.header.get("vid")
+    if vid is None:
+        prepared.skipped[label] = "its code was not saved, so it cannot be run again"
+        return
+    repository = find_repository(vid, (Path(run.header["root"]), store.code))
+    where = place(prepared.probe, run, sources_of(repository, vid))
+    wanted = _wanted(run, where, rows)
+    if not force:
+        done = _answered(store, run, where)
+        prepared.answered += len(wanted & done)
+        wanted -= done
+    if wanted:
+        plan = plan_for(run, where, set(wanted), set())
+        prepared.outcomes.append(Outcome(run, where, plan, frozenset(wanted)))
+        prepared.repositories[run.runid] = repository
+
+
+def sources_of(repository: Path, vid: str) -> Sources:
+    """Reads the modules of an old version, each once."""
+    cache: dict[str, str | None] = {}
+
+    def source(module: str) -> str | None:
+        if module not in cache:
+            try:
+                cache[module] = read_file(repository, vid, module).decode(errors="replace")
+            except SnapshotError:
+                cache[module] = None
+        return cache[module]
+
+    return source
+
+
+def _wanted(run: RecordedRun, where: Place, rows: Any) -> set[int]:
+    """The iterations of the stage that the selected rows lie in."""
+    stage = where.stage
+    everything = set(range(stage.complete))
+    if rows is None:
+        return everything
+    own = rows[rows["runid"] == run.runid]
+    dimension = stage.loop.dimension
+    if dimension not in own.columns:
+        return everything
+    by_value = {
+        (i if value is None else value): i
+        for i in everything
+        for value in (run.targets.get(((stage.loop.number, i),)),)
+    }
+    values = own[dimension]
+    if values.isna().any():  # a row of the whole run selects all of it
+        return everything
+    return {by_value[value] for value in values.tolist() if value in by_value}
+
+
+def _answered(store: Store, run: RecordedRun, where: Place) -> set[int]:
+    """Iterations that need no replay: the program logged the name there, or it was asked before."""
+    probe = where.probe
+    number = where.stage.loop.number
+    done: set[int] = set()
+    if probe.kind == "variable" and not probe.start and not where.inner:
+        done |= {path[0][1] for path, held in run.values.items()
+                 if len(path) == 1 and path[0][0] == number and probe.text in held}  # fmt: skip
+    for journal in store.run_dir(run.runid).glob("replay-*.journal"):
+        frames = [frame for _, frame in read_journal(journal)]
+        if frames and frames[0].get("probe") and Probe(**frames[0]["probe"]).definition == (
+            probe.definition
+        ):
+            done |= {
+                frame["coords"][0][1]
+                for frame in frames
+                if frame["t"] == "value"
+                and frame["coords"][0][0] == number
+                and frame["verdict"] in ("exact", "agree", "unchecked")
+            }
+    return done
+
+
+def carry_out_all(store: Store, prepared: Prepared, notice: Notice) -> None:
+    """Replay every prepared run; each outcome tells how it went."""
+    for outcome in prepared.outcomes:
+        began = perf_counter()
+        notice(f"replaying {outcome.run.label}: {outcome.plan.kind}, {len(outcome.wanted)} cells")
+        try:
+            carry_out(store, prepared.repositories[outcome.run.runid], outcome)
+        except FlorTraceError as error:
+            outcome.error = str(error)
+        outcome.seconds = perf_counter() - began

@@ -1,0 +1,201 @@
+"""Prepare an old version in a scratch directory and run a worker there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from flor_trace import settings
+from flor_trace.errors import ReplayError
+from flor_trace.history.journal import read_journal
+from flor_trace.history.worktree import link_inputs, materialise
+from flor_trace.replay.plan import Plan, make_plan
+from flor_trace.replay.recorded import RecordedRun
+from flor_trace.replay.resolve import Place
+from flor_trace.replay.worker import Task
+from flor_trace.store.layout import Store
+from flor_trace.types import RunId
+
+#: How often a plan is made anew because a checkpoint turned out to be unusable.
+MAX_ATTEMPTS = 20
+
+_PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
+_START = (
+    "import sys; sys.path.insert(1, {parent!r}); from flor_trace.replay.worker import main; "
+    "sys.path.remove({parent!r}); main({task!r})"
+)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How the replay of one run went."""
+
+    run: RecordedRun
+    place: Place
+    plan: Plan
+    wanted: frozenset[int]
+    seconds: float = 0.0
+    counts: dict[str, int] = field(default_factory=dict)
+    difference: str | None = None  #: the first divergence, if any
+    error: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def absorb(self, end: Mapping[str, Any]) -> None:
+        """Add what a worker reported at its end."""
+        for verdict, count in end["counts"].items():
+            self.counts[verdict] = self.counts.get(verdict, 0) + count
+        self.difference = self.difference or end["difference"]
+
+
+def carry_out(store: Store, repository: Path, outcome: Outcome) -> None:
+    """Replay one run; the values go to a journal of their own beside the run's."""
+    scratch = Path(tempfile.mkdtemp(prefix="flor_trace-"))
+    try:
+        _prepare(repository, outcome, scratch)
+        remaining, avoid = set(outcome.wanted), set[int]()
+        for _ in range(MAX_ATTEMPTS):
+            end = _attempt(store, outcome, scratch, remaining)
+            outcome.absorb(end)
+            remaining -= _answered(end["values"], outcome)
+            if end["how"] != "damaged" or end["boundary"] is None or not remaining:
+                outcome.error = end["error"]
+                return
+            avoid.add(end["boundary"])
+            outcome.notes.append(
+                f"the checkpoint at boundary {end['boundary']} of {outcome.place.stage.loop.key} "
+                f"is not usable ({end['error']}); an earlier one was used"
+            )
+            outcome.plan = plan_for(outcome.run, outcome.place, remaining, avoid)
+        outcome.error = "too many checkpoints are not usable; run flor_trace doctor"
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def plan_for(run: RecordedRun, place: Place, wanted: set[int], avoid: set[int]) -> Plan:
+    """The plan for asking at `place` in `wanted` iterations of its stage."""
+    return make_plan(
+        run, place.stage, wanted, inner=place.inner, start=place.probe.start, avoid=avoid
+    )
+
+
+def _prepare(repository: Path, outcome: Outcome, scratch: Path) -> None:
+    header = outcome.run.header
+    materialise(repository, header["vid"], scratch / "tree")
+    (scratch / "tmp").mkdir()
+    root = Path(header["root"])
+    if root.is_dir():
+        began = datetime.fromisoformat(header["tstamp"]).timestamp()
+        report = link_inputs(root, scratch / "tree", before=began + outcome.plan.setup_seconds)
+        if report.left_out:
+            outcome.notes.append(f"{len(report.left_out)} files were not linked into the replay")
+
+
+def _attempt(store: Store, outcome: Outcome, scratch: Path, wanted: set[int]) -> dict[str, Any]:
+    run, place = outcome.run, outcome.place
+    journal = new_journal(store, run.runid)
+    task = Task(
+        store=str(store.path),
+        runid=run.runid,
+        scratch=str(scratch),
+        journal=str(journal),
+        probe=asdict(place.probe),
+        loop=place.loop.key,
+        stage=place.stage.loop.number,
+        wanted=tuple(sorted(wanted)),
+        steps=tuple(asdict(step) for step in outcome.plan.steps),
+    )
+    file = scratch / "task.json"
+    file.write_text(json.dumps(asdict(task)))
+    status = _run_worker(run, scratch, file)
+    return _report(journal, status, scratch / "output.txt")
+
+
+def _run_worker(run: RecordedRun, scratch: Path, task: Path) -> int:
+    header = run.header
+    cwd = Path(header["cwd"])
+    where = cwd if cwd.is_absolute() else scratch / "tree" / cwd
+    where.mkdir(parents=True, exist_ok=True)
+    start = _START.format(parent=_PACKAGE_PARENT, task=str(task))
+    optimize = ["-" + "O" * header["optimize"]] if header["optimize"] else []
+    with (scratch / "output.txt").open("wb") as output:
+        done = subprocess.run(
+            [sys.executable, *optimize, "-c", start],
+            cwd=where,
+            env=_environment(run, scratch),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    return done.returncode
+
+
+def _environment(run: RecordedRun, scratch: Path) -> dict[str, str]:
+    environ = settings.environment()
+    for name in settings.RECORDED_VARIABLES:
+        environ.pop(name, None)
+    environ.update(run.header["env"])
+    seed = run.header["hashseed"]
+    environ["PYTHONHASHSEED"] = "random" if seed is None else str(seed)
+    environ["TMPDIR"] = str(scratch / "tmp")
+    environ["WANDB_MODE"] = "disabled"  # a replay reports to no tracker
+    return environ
+
+
+def _report(journal: Path, status: int, output: Path) -> dict[str, Any]:
+    """The worker's last frame, or what can be said of one that did not come to write it."""
+    frames = [frame for _, frame in read_journal(journal)] if journal.exists() else []
+    values = [frame for frame in frames if frame["t"] == "value"]
+    if frames and frames[-1]["t"] == "end":
+        end = dict(frames[-1])
+        if end["how"] == "failed":
+            end["error"] = f"{end['error']}{_tail(output)}"
+        return {**end, "values": values}
+    error = f"the replay ended with status {status}{_tail(output)}"
+    return {
+        "how": "failed",
+        "error": error,
+        "boundary": None,
+        "counts": {},
+        "difference": None,
+        "values": values,
+    }
+
+
+def _tail(output: Path, lines: int = 6) -> str:
+    text = output.read_text(errors="replace").splitlines()[-lines:] if output.exists() else []
+    return "".join(f"\n    | {line}" for line in text)
+
+
+def _answered(values: list[Mapping[str, Any]], outcome: Outcome) -> set[int]:
+    return set() if outcome.place.inner else {frame["coords"][0][1] for frame in values}
+
+
+def new_journal(store: Store, runid: RunId) -> Path:
+    """A name for the journal of another replay of the run that no other replay has."""
+    directory = store.run_dir(runid)
+    for number in range(1, 1_000_000):
+        path = directory / f"replay-{number}.journal"
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise ReplayError(
+                f"the results cannot be written to {directory}: {error}; make it writable"
+            ) from error
+        path.unlink()
+        return path
+    raise ReplayError(f"{directory} holds too many replays; remove some")
+
+
+Progress = Callable[[str], None]

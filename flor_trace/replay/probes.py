@@ -1,0 +1,193 @@
+"""Read a probe and turn it into something that can be asked of a frame of the past."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import dis
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any, Literal
+
+from flor_trace._speedups import digest
+from flor_trace.errors import ProbeError
+
+Kind = Literal["expression", "variable", "function"]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A value wanted from the past.
+
+    An *expression* over the names that the program's frame has at that place; a *variable*, one
+    of those names; or a *function* of a probe file, whose parameters are such names.
+    """
+
+    name: str  #: the column it gives
+    kind: Kind
+    text: str  #: the expression, the variable's name, or the source of the probe file
+    at: str | None = None  #: dimension; None: the main loop, or the loop that stores the variable
+    start: bool = False  #: at the start of an iteration instead of its end
+    path: str | None = None  #: of the probe file
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """What makes two probes the same: results are kept under it."""
+        return {k: v for k, v in asdict(self).items() if k != "path"}
+
+    @property
+    def identity(self) -> str:
+        """Short digest of the definition."""
+        return digest(repr(sorted(self.definition.items())).encode()).hex()[:16]
+
+
+def parse(text: str, *, at: str | None = None, probe_file: Path | None = None) -> Probe:
+    """Read ``name=expression`` or ``name``.
+
+    A bare name is a function of `probe_file` if it has one of that name, else a variable.
+
+    Raises:
+        ProbeError: for a syntax error, with its position.
+    """
+    dimension, start = _place(at)
+    name, equals, expression = text.partition("=")
+    name = name.strip()
+    if equals and not expression.startswith("=") and name.isidentifier():
+        _check_expression(expression.strip())
+        return Probe(name, "expression", expression.strip(), dimension, start)
+    if not text.strip().isidentifier():
+        raise ProbeError(
+            f"cannot read the probe {text!r}: write NAME=EXPRESSION, the NAME of a variable of the "
+            "recorded program, or that of a function in a probe file"
+        )
+    if probe_file is not None:
+        source = _read(probe_file)
+        if name in functions_of(source, str(probe_file)):
+            return Probe(name, "function", source, dimension, start, str(probe_file))
+    return Probe(name, "variable", name, dimension, start)
+
+
+def _place(at: str | None) -> tuple[str | None, bool]:
+    if at is None:
+        return None, False
+    dimension, _, where = at.partition(":")
+    if where not in ("", "start", "end") or not dimension:
+        raise ProbeError(f"cannot read --at {at!r}: write DIMENSION, DIMENSION:start or DIMENSION:end")
+    return dimension, where == "start"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProbeError(f"cannot read the probe file {path}: {error}") from error
+
+
+def _check_expression(text: str) -> None:
+    try:
+        ast.parse(text, mode="eval")
+    except SyntaxError as error:
+        caret = " " * ((error.offset or 1) - 1) + "^"
+        raise ProbeError(
+            f"the probe is not an expression: {error.msg}\n    {text}\n    {caret}"
+        ) from None
+
+
+def functions_of(source: str, path: str) -> dict[str, ast.FunctionDef]:
+    """The functions at the top level of a probe file."""
+    try:
+        tree = ast.parse(source, path)
+    except SyntaxError as error:
+        raise ProbeError(
+            f"the probe file {path} has a syntax error in line {error.lineno}: {error.msg}\n"
+            f"    {(error.text or '').rstrip()}"
+        ) from None
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def names_needed(probe: Probe) -> tuple[str, ...]:
+    """The names that the program must provide, in order of first use."""
+    if probe.kind == "variable":
+        return (probe.text,)
+    if probe.kind == "expression":
+        return tuple(free_names(ast.parse(probe.text, mode="eval")))
+    arguments = functions_of(probe.text, probe.path or "")[probe.name].args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    required = positional[: len(positional) - len(arguments.defaults)]
+    keywords = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    return (*(a.arg for a in required), *(a.arg for a, default in keywords if default is None))
+
+
+def free_names(tree: ast.Expression) -> list[str]:
+    """Names an expression reads from outside of itself, builtins left out."""
+    code = compile(tree, "<probe>", "eval")
+    used = dict.fromkeys(_global_names(code))
+    return [name for name in used if not hasattr(builtins, name)]
+
+
+def _global_names(code: CodeType) -> Sequence[str]:
+    """Names that the code loads from the global scope, nested code included."""
+    loads = [
+        instruction.argval
+        for instruction in dis.get_instructions(code)
+        if instruction.opname in ("LOAD_NAME", "LOAD_GLOBAL")
+    ]
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            loads.extend(_global_names(constant))
+    return loads
+
+
+class Question:
+    """A probe, ready to be asked of a frame."""
+
+    def __init__(self, probe: Probe) -> None:
+        self.probe = probe
+        self._needed = names_needed(probe)
+        self._function = self._load() if probe.kind == "function" else None
+        self._compiled: dict[tuple[str, ...], CodeType] = {}
+
+    def ask(self, local_names: Mapping[str, Any], global_names: dict[str, Any]) -> Any:
+        """Evaluate the probe; raises what the probe raises."""
+        if self._function is not None:
+            return self._call(self._function, local_names, global_names)
+        own = tuple(name for name in self._needed if name in local_names)
+        code = self._compiled.get(own)
+        if code is None:
+            code = self._compiled[own] = _as_function(self.probe.text, own)
+        return FunctionType(code, global_names)(*(local_names[name] for name in own))
+
+    def _call(
+        self,
+        function: Callable[..., Any],
+        local_names: Mapping[str, Any],
+        global_names: Mapping[str, Any],
+    ) -> Any:
+        arguments = {}
+        for name, parameter in inspect.signature(function).parameters.items():
+            for scope in (local_names, global_names):
+                if name in scope:
+                    arguments[name] = scope[name]
+                    break
+            else:
+                if parameter.default is parameter.empty:
+                    raise NameError(f"name {name!r} is not defined at this place of the program")
+        return function(**arguments)
+
+    def _load(self) -> Callable[..., Any]:
+        namespace: dict[str, Any] = {"__name__": "flor_trace_probes", "__file__": self.probe.path}
+        exec(compile(self.probe.text, self.probe.path or "<probes>", "exec"), namespace)
+        function: Callable[..., Any] = namespace[self.probe.name]
+        return function
+
+
+def _as_function(expression: str, parameters: Sequence[str]) -> CodeType:
+    """The code of ``lambda parameters: expression``: comprehensions in it see the parameters."""
+    tree = ast.parse(f"lambda {', '.join(parameters)}: None", "<probe>", mode="eval")
+    assert isinstance(tree.body, ast.Lambda)
+    tree.body.body = ast.parse(expression, "<probe>", mode="eval").body
+    outer = compile(ast.fix_missing_locations(tree), "<probe>", "eval")
+    return next(constant for constant in outer.co_consts if isinstance(constant, CodeType))

@@ -1,0 +1,156 @@
+"""A recorded run as its journal tells it: loops, iterations, checkpoints, logged values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flor_trace.types import Address, LoopInfo, LoopKey, RunId, Scalar
+
+#: Loop number and iteration, from the outermost loop inwards.
+Path = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedLoop:
+    """A loop as it was watched in this run."""
+
+    number: int
+    key: LoopKey
+    dimension: str
+    nth: int  #: which execution under the same outer iteration, from 0
+
+
+@dataclass(frozen=True, slots=True)
+class SavedState:
+    """A checkpoint of an outermost loop."""
+
+    boundary: int
+    manifest: Address
+    opaque: tuple[str, ...]
+    nbytes: int
+
+
+@dataclass(slots=True)
+class OutermostRun:
+    """One execution of a loop that lies in no other watched loop."""
+
+    loop: WatchedLoop
+    entered_at: float  #: seconds after the start of the recording
+    iterations: int = 0  #: iterations begun
+    complete: int = 0  #: iterations known to be over
+    seconds: float = 0.0
+    how: str = "unfinished"
+    states: dict[int, SavedState] = field(default_factory=dict)
+
+    @property
+    def seconds_each(self) -> float:
+        """Mean time of an iteration."""
+        return self.seconds / max(self.iterations, 1)
+
+
+class RecordedRun:
+    """Everything a replay needs to know about a run."""
+
+    def __init__(self, frames: Iterable[Mapping[str, Any]]) -> None:
+        self.header: Mapping[str, Any] = {}
+        self.loops: dict[int, WatchedLoop] = {}
+        self.infos: dict[LoopKey, LoopInfo] = {}
+        self.sources: dict[str, str] = {}  # module -> digest of its source, hex
+        self.clocks: set[str] = set()
+        self.config: dict[str, Scalar] = {}
+        self.seeds: list[Mapping[str, Any]] = []
+        self.outermost: dict[int, OutermostRun] = {}
+        self.values: dict[Path, dict[str, Scalar]] = {}
+        self.targets: dict[Path, Scalar | None] = {}
+        self.exit: Mapping[str, Any] | None = None
+        for frame in frames:
+            reader = getattr(self, f"_read_{frame['t']}", None)
+            if reader is not None:
+                reader(frame)
+
+    @property
+    def runid(self) -> RunId:
+        """The run's identity."""
+        return RunId(self.header["runid"])
+
+    @property
+    def label(self) -> str:
+        """The run's name if it has one, else its id."""
+        return str(self.header.get("name") or self.runid)
+
+    @property
+    def main(self) -> OutermostRun | None:
+        """The outermost loop that took the most time: the training loop."""
+        return max(self.outermost.values(), key=lambda run: run.seconds, default=None)
+
+    def _read_run(self, frame: Mapping[str, Any]) -> None:
+        self.header = frame
+
+    def _read_exit(self, frame: Mapping[str, Any]) -> None:
+        self.exit = frame
+
+    def _read_seed(self, frame: Mapping[str, Any]) -> None:
+        self.seeds.append(frame)
+
+    def _read_config(self, frame: Mapping[str, Any]) -> None:
+        self.config.update(frame["values"])
+
+    def _read_module(self, frame: Mapping[str, Any]) -> None:
+        self.sources[frame["module"]] = frame["digest"]
+        self.clocks.update(frame.get("clocks", ()))
+        for fields in frame["loops"]:
+            info = _loop_info(fields)
+            self.infos[info.key] = info
+
+    def _read_loop(self, frame: Mapping[str, Any]) -> None:
+        self.loops[frame["id"]] = WatchedLoop(
+            frame["id"], LoopKey(frame["key"]), frame["dim"], frame.get("nth", 0)
+        )
+
+    def _read_enter(self, frame: Mapping[str, Any]) -> None:
+        loop = self.loops[frame["loop"]]
+        self.outermost[loop.number] = OutermostRun(loop, frame["at"])
+
+    def _read_leave(self, frame: Mapping[str, Any]) -> None:
+        run = self.outermost[frame["loop"]]
+        run.iterations = frame["iterations"]
+        run.complete = run.iterations - (frame["how"] == "raised")
+        run.seconds, run.how = frame["seconds"], frame["how"]
+
+    def _read_checkpoint(self, frame: Mapping[str, Any]) -> None:
+        run = self.outermost[frame["loop"]]
+        run.states[frame["boundary"]] = SavedState(
+            frame["boundary"], frame["manifest"], tuple(frame["opaque"]), frame["bytes"]
+        )
+
+    def _read_rows(self, frame: Mapping[str, Any]) -> None:
+        outer = tuple((number, iteration) for number, iteration, _ in frame["outer"])
+        for offset, target in enumerate(frame["value"]):
+            path = (*outer, (frame["loop"], frame["first"] + offset))
+            self.targets[path] = target
+            self.values[path] = {
+                name: column[offset]
+                for name, column in frame["cols"].items()
+                if column[offset] is not None
+            }
+        for number, iteration, target in frame["outer"]:
+            outer_path = _up_to(outer, number)
+            self.targets.setdefault(outer_path, target)
+        run = self.outermost.get(frame["loop"])
+        if run is not None and not outer:
+            run.complete = max(run.complete, frame["first"] + len(frame["value"]))
+            run.iterations = max(run.iterations, run.complete)
+
+
+def _up_to(path: Path, number: int) -> Path:
+    for position, (loop, _) in enumerate(path):
+        if loop == number:
+            return path[: position + 1]
+    return path
+
+
+def _loop_info(fields: Mapping[str, Any]) -> LoopInfo:
+    tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    return LoopInfo(**tuples)

@@ -1,0 +1,187 @@
+"""Find the place in an old version where a probe is to be asked, and check that it can be."""
+
+from __future__ import annotations
+
+import symtable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from flor_trace.errors import ProbeError
+from flor_trace.replay.probes import Probe, names_needed
+from flor_trace.replay.recorded import OutermostRun, RecordedRun
+from flor_trace.types import LoopInfo, LoopKey
+
+#: Gives the source of a module of the old version, or None if it is not in the snapshot.
+Sources = Callable[[str], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a probe is asked: at iterations of `loop`, while `stage` is stepped through."""
+
+    probe: Probe
+    loop: LoopInfo
+    stage: OutermostRun
+
+    @property
+    def inner(self) -> bool:
+        """Whether the loop lies inside the stage's iterations, so that these must be executed."""
+        return self.loop.key != self.stage.loop.key
+
+    def __str__(self) -> str:
+        when = "start" if self.probe.start else "end"
+        loop = self.loop
+        return (
+            f"the {when} of an iteration of `{loop.header}` in {loop.qualname} "
+            f"({loop.module}:{loop.span[0]})"
+        )
+
+
+def place(probe: Probe, run: RecordedRun, sources: Sources) -> Place:
+    """Where in `run`'s version the probe is asked.
+
+    Raises:
+        ProbeError: when there is no such dimension, or a name is not visible there.
+    """
+    stage = run.main
+    if stage is None:
+        raise ProbeError(
+            f"run {run.label} has no loop that was watched, so there is no iteration at which to "
+            "ask; flor_trace show tells what was recorded"
+        )
+    if probe.at is not None:
+        key, stage = _by_dimension(probe.at, run)
+    elif probe.kind == "variable":
+        key, stage = _by_store(probe, run, stage, sources)
+    else:
+        key = stage.loop.key
+    found = Place(probe, run.infos[key], stage)
+    _check_names(found, run, sources)
+    return found
+
+
+def _by_dimension(dimension: str, run: RecordedRun) -> tuple[LoopKey, OutermostRun]:
+    outermost = [each for each in run.outermost.values() if each.loop.dimension == dimension]
+    if outermost:
+        stage = max(outermost, key=lambda each: each.seconds)
+        return stage.loop.key, stage
+    watched = {loop.key for loop in run.loops.values() if loop.dimension == dimension}
+    keys = watched or {key for key, info in run.infos.items() if info.dimension == dimension}
+    if not keys:
+        known = sorted({loop.dimension for loop in run.loops.values()})
+        near = get_close_matches(dimension, known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
+        raise ProbeError(f"run {run.label} has no loop with the dimension {dimension!r}; {hint}")
+    key = max(keys, key=lambda each: _rows(each, run))
+    return key, _stage_of(key, run)
+
+
+def _by_store(
+    probe: Probe, run: RecordedRun, stage: OutermostRun, sources: Sources
+) -> tuple[LoopKey, OutermostRun]:
+    name = probe.text
+    keys = [key for key, info in run.infos.items() if name in info.own_stores]
+    if stage.loop.key in keys or (not keys and _visible(run.infos[stage.loop.key], name, sources)):
+        return stage.loop.key, stage
+    if not keys:
+        stored = sorted({store for info in run.infos.values() for store in info.stores})
+        near = get_close_matches(name, stored, 3)
+        hint = f"near names: {', '.join(near)}" if near else f"its loops store {', '.join(stored)}"
+        raise ProbeError(
+            f"no loop of run {run.label} stores a variable {name!r}, and the main loop "
+            f"`{run.infos[stage.loop.key].header}` does not see one; {hint}. "
+            f"To compute it, write {name}=EXPRESSION or give a --probe-file with a function {name}"
+        )
+    key = max(keys, key=lambda each: _rows(each, run))
+    return key, _stage_of(key, run)
+
+
+def _rows(key: LoopKey, run: RecordedRun) -> int:
+    numbers = {loop.number for loop in run.loops.values() if loop.key == key}
+    return sum(path[-1][0] in numbers for path in run.targets)
+
+
+def _stage_of(key: LoopKey, run: RecordedRun) -> OutermostRun:
+    """The outermost loop under which `key` was seen to run; the main one if it was never seen."""
+    numbers = {loop.number for loop in run.loops.values() if loop.key == key}
+    for path in run.targets:
+        if path[-1][0] in numbers and path[0][0] in run.outermost:
+            return run.outermost[path[0][0]]
+    assert run.main is not None
+    return run.main
+
+
+def _check_names(place: Place, run: RecordedRun, sources: Sources) -> None:
+    visible = visible_names(place.loop, sources)
+    if visible is None:
+        return
+    missing = [name for name in names_needed(place.probe) if name not in visible]
+    if not missing:
+        return
+    hints = []
+    for name in missing:
+        near = get_close_matches(name, sorted(visible), 3)
+        hints.append(f"{name!r}" + (f" (near: {', '.join(near)})" if near else ""))
+    raise ProbeError(
+        f"the probe {place.probe.name!r} needs {', '.join(hints)}, which the program does not have "
+        f"at {place}, run {run.label}; use names visible there, or another place with --at"
+    )
+
+
+def _visible(loop: LoopInfo, name: str, sources: Sources) -> bool:
+    visible = visible_names(loop, sources)
+    return visible is not None and name in visible
+
+
+def visible_names(loop: LoopInfo, sources: Sources) -> set[str] | None:
+    """The names that the code around `loop` can read; None when that cannot be told."""
+    source = sources(loop.module)
+    if source is None:
+        return None
+    try:
+        top = symtable.symtable(source, loop.module, "exec")
+    except SyntaxError:
+        return None
+    if "import *" in source:
+        return None
+    names = _bound(top)
+    table = _descend(top, loop.qualname)
+    if table is None:
+        return None
+    if table is not top:
+        names |= set(table.get_identifiers()) - _only_global(table)
+    return names
+
+
+def _bound(table: symtable.SymbolTable) -> set[str]:
+    names = {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()}
+    return names | _declared_global(table)
+
+
+def _declared_global(table: symtable.SymbolTable) -> set[str]:
+    names: set[str] = set()
+    for child in table.get_children():
+        names |= {s.get_name() for s in child.get_symbols() if s.is_declared_global()}
+        names |= _declared_global(child)
+    return names
+
+
+def _only_global(table: symtable.SymbolTable) -> set[str]:
+    """Names that the function merely reads from its module."""
+    return {s.get_name() for s in table.get_symbols() if s.is_global()}
+
+
+def _descend(table: symtable.SymbolTable, qualname: str) -> symtable.SymbolTable | None:
+    if qualname == "<module>":
+        return table
+    for part in _parts(qualname):
+        table_or_none = next((c for c in table.get_children() if c.get_name() == part), None)
+        if table_or_none is None:
+            return None
+        table = table_or_none
+    return table
+
+
+def _parts(qualname: str) -> Iterable[str]:
+    return (part for part in qualname.split(".") if part != "<locals>")

@@ -1,0 +1,121 @@
+"""Put a saved state into the running program, and compare the running program with one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from flor_trace._speedups import digest_many, frames
+from flor_trace.errors import RestoreError
+from flor_trace.replay.recorded import SavedState
+from flor_trace.runtime.scope import Modules, cells_of, roots
+from flor_trace.state.capture import capture
+from flor_trace.state.changes import changes
+from flor_trace.state.digests import digest_roots, leaf_bytes
+from flor_trace.state.encode import decode
+from flor_trace.state.graph import Graph
+from flor_trace.state.restore import restore
+from flor_trace.types import Address, ChunkReader, Digest
+
+Relocation = tuple[tuple[str, str], ...]
+
+
+class StateKeeper:
+    """Works on the scope of the innermost frame of the program, on the program's thread."""
+
+    def __init__(
+        self,
+        modules: Modules,
+        store: ChunkReader,
+        relocate: Relocation,
+        clocks: frozenset[str],
+        is_project_file: Callable[[str], bool],
+    ) -> None:
+        self._modules = modules
+        self._store = store
+        self._relocate = relocate
+        self._clocks = clocks
+        self._is_project_file = is_project_file
+
+    def restore(self, state: SavedState) -> dict[str, Any]:
+        """Put `state` in place; return the locals of the innermost frame, to be assigned there.
+
+        Raises:
+            RestoreError, ChunkMissing, ChunkDamaged: naming what does not fit or cannot be read.
+        """
+        saved = decode(self._store.get(state.manifest))
+        stack = frames(self._modules.filenames)
+        namespaces = self._modules.namespaces()
+        live = roots(stack, namespaces)
+        _check_stack(saved, live)
+        values = restore(saved, live, self._store.get, relocate=self._relocate)
+        _set_globals(values, live, namespaces)
+        for root, cell in cells_of(stack):
+            if root in values:
+                cell.cell_contents = values[root]
+        return {
+            root.partition(":")[2]: value
+            for root, value in values.items()
+            if root.startswith("local:")
+        }
+
+    def differences(self, state: SavedState, *, but_locals: bool = False) -> list[str]:
+        """How the live state differs from the saved one, named for people; clocks left out."""
+        saved = decode(self._store.get(state.manifest))
+        live, live_digests = self._capture()
+        saved_digests = [_digest_of(leaf) for leaf in saved.leaves]
+        before = digest_roots(saved, saved_digests, self._clocks)
+        after = digest_roots(live, live_digests, self._clocks)
+        if but_locals:
+            before = {k: v for k, v in before.items() if not k.startswith("local:")}
+        if all(after.get(root) == digest for root, digest in before.items()):
+            return []
+        found = changes(saved, live, saved_digests, live_digests, self._clocks)
+        return [f"{each.path} {each.what} {each.detail}".rstrip() for each in found] or [
+            f"{root} differs" for root, digest in before.items() if after.get(root) != digest
+        ]
+
+    def fingerprint(self) -> dict[str, Digest]:
+        """A digest for every root of the live state."""
+        graph, digests = self._capture()
+        return digest_roots(graph, digests, frozenset())
+
+    def _capture(self) -> tuple[Graph, list[Digest]]:
+        stack = frames(self._modules.filenames)
+        live = roots(stack, self._modules.namespaces())
+        graph = capture(live, relocate=self._relocate, is_project_file=self._is_project_file)
+        return graph, [Digest(each) for each in digest_many(leaf_bytes(graph))]
+
+
+def _digest_of(leaf: memoryview | Address) -> Digest:
+    assert isinstance(leaf, str)
+    return Digest(bytes.fromhex(leaf.partition("-")[2]))
+
+
+def _check_stack(saved: Graph, live: Mapping[str, Any]) -> None:
+    """The frames around the loop must be those of the recorded run."""
+
+    def callers(names: Sequence[str]) -> set[str]:
+        return {name.rpartition(":")[0] for name in names if name.startswith("caller:")}
+
+    missing = callers(list(saved.roots)) - callers(list(live))
+    if missing:
+        raise RestoreError(
+            f"the loop is reached by another way than in the recorded run: {', '.join(missing)} is "
+            "not among the callers; this run can only be re-executed from its start"
+        )
+
+
+def _set_globals(
+    values: Mapping[str, Any], live: Mapping[str, Any], namespaces: Mapping[str, dict[str, Any]]
+) -> None:
+    for root, value in values.items():
+        space, _, rest = root.partition(":")
+        if space == "global" and live.get(root, namespaces) is not value:
+            module, _, name = rest.rpartition(":")
+            namespaces[module][name] = value
+    for root in live:
+        space, _, rest = root.partition(":")
+        if space == "global" and root not in values:
+            module, _, name = rest.rpartition(":")
+            del namespaces[module][name]
