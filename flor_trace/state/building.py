@@ -38,7 +38,7 @@ class Builder:
         self._state = bytearray(len(graph.nodes))
         self._memory: dict[int, Any] = {}
         self._at_end: list[Callable[[], None]] = []
-        self._current = -1
+        self.current = -1
 
     # ---- what codecs ask for
 
@@ -112,7 +112,7 @@ class Builder:
 
     def adopted(self) -> Any:
         """Return the live object at the place of the node being made or filled, or None."""
-        return self.live.get(self._current)
+        return self.live.get(self.current)
 
     # ---- the walk
 
@@ -133,7 +133,7 @@ class Builder:
         """Make the object if what it needs is there; return the nodes to complete first."""
         node = self.nodes[at]
         codec = codec_of_kind(node.kind)
-        self._current = at
+        self.current = at
         if at in self.live and codec.in_place:
             self._made[at] = self.live[at]
         else:
@@ -159,7 +159,7 @@ class Builder:
     def _fill(self, at: int) -> None:
         node = self.nodes[at]
         self._state[at] = _DONE
-        self._current = at
+        self.current = at
         try:
             codec_of_kind(node.kind).fill(self, node, self._made[at])
         except Unbuildable as why:

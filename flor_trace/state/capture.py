@@ -50,6 +50,10 @@ def capture(
     return Graph(found, walk.nodes, walk.leaves)
 
 
+def _parts(number: complex) -> tuple[float, float]:
+    return number.real, number.imag
+
+
 def _outside_of_libraries(filename: str) -> bool:
     return not filename.startswith((*_LIBRARY_PATHS, "<frozen"))
 
@@ -85,9 +89,12 @@ class _Walk:
             if len(obj) <= LONG and not (self._prefixes and obj.startswith(self._prefixes)):
                 return obj  # type: ignore[no-any-return]
         elif cls is float:
-            return obj if obj == obj else _NAN  # type: ignore[no-any-return]
-        elif cls is bytes and len(obj) <= LONG:
-            return obj  # type: ignore[no-any-return]
+            return obj if obj == obj else _NAN
+        elif cls is bytes:
+            if len(obj) <= LONG:
+                return obj  # type: ignore[no-any-return]
+        elif cls is complex:
+            return obj if obj == obj else complex(*(p if p == p else _NAN for p in _parts(obj)))
         known = self._ids.get(id(obj))
         if known is not None:
             return known

@@ -21,6 +21,16 @@ from flor_trace.types import Digest
 _LOSES_CONTENT: Final = frozenset(
     {"list", "tuple", "deque", "packed list", "packed tuple", "value", "numpy scalar", "text"}
 )
+#: Nothing can tell two equal ones apart, so whether they are one object is not part of the state.
+_BY_VALUE: Final = frozenset(
+    {
+        "builtin", "class", "dtype", "enum", "frozenset", "function", "kept", "module",
+        "moved text", "numpy scalar", "packed tuple", "path", "range", "text", "torch device",
+        "torch name", "torch size", "tuple", "value",
+    }
+)  # fmt: skip
+#: Values nested deeper than this are told apart like other objects.
+_DEPTH: Final = 8
 #: Version 2 of marshal writes no references and no interning: equal values give equal bytes.
 _PLAIN: Final = 2
 
@@ -105,8 +115,11 @@ class _Pass:
 
     def _token(self, ref: NodeId, where: tuple[Any, int] | None) -> tuple[object, ...]:
         """Return what stands for a node: its number in this root, or its path in an earlier one."""
-        if ref in self._met:
-            found: tuple[object, ...] = (self._path(ref),)
+        found = self._value(ref, 0)
+        if found is not None:
+            pass
+        elif ref in self._met:
+            found = (self._path(ref),)
         else:
             self._met[ref] = where or self._name
             found = (len(self._order),)
@@ -114,17 +127,34 @@ class _Pass:
         self._tokens[ref] = found
         return found
 
+    def _value(self, ref: NodeId, depth: int) -> tuple[object, ...] | None:
+        """Return the contents of something that has no identity, or None for what has one."""
+        node = self._graph.nodes[ref]
+        if node.kind not in _BY_VALUE or node.names or depth > _DEPTH:
+            return None
+        leaf = None if node.leaf < 0 else self._digests[node.leaf]
+        parts: list[object] = []
+        for child in node.children:
+            part = self._value(child, depth + 1) if type(child) is NodeId else child
+            if part is None and child is not None:
+                return None
+            parts.append(part)
+        return ("value", node.kind, node.type_name, node.payload, leaf, *parts)
+
     def _path(self, ref: NodeId) -> Digest:
         """Return a digest of the path by which an earlier root met the node first."""
         chain = [ref]
-        while chain[-1] not in self._paths and not isinstance(self._met[chain[-1]], str):
-            chain.append(self._met[chain[-1]][0])
+        while chain[-1] not in self._paths:
+            where = self._met[chain[-1]]
+            if isinstance(where, str):
+                break
+            chain.append(where[0])
         for at in reversed(chain):
             if at not in self._paths:
                 self._paths[at] = digest(marshal.dumps(self._step(at), _PLAIN))
         return self._paths[ref]
 
-    def _step(self, at: NodeId) -> tuple[object, ...]:
+    def _step(self, at: NodeId) -> Any:
         where = self._met[at]
         if isinstance(where, str):
             return (where,)
@@ -162,6 +192,9 @@ class _Pass:
     def _blurred(self, ref: Ref) -> Any:
         if type(ref) is not NodeId:
             return ("vague", type(ref).__name__)
+        node = self._graph.nodes[ref]
+        if node.kind in _LOSES_CONTENT and node.kind in _BY_VALUE:
+            return ("vague", node.type_name)
         if ref not in self._met:
             self._vague.add(ref)
         return ref

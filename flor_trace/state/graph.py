@@ -28,7 +28,7 @@ Leaf: TypeAlias = memoryview | Address
 ATOM_TYPES = frozenset({type(None), bool, int, float, complex, str, bytes, EllipsisType})
 
 #: Those that are never anything but themselves: no NaN, no length, no path that may move.
-FREE_ATOMS = ATOM_TYPES - {float, str, bytes}
+FREE_ATOMS = ATOM_TYPES - {float, complex, str, bytes}
 
 #: Kinds whose children come in pairs of key and value, before the named ones.
 PAIRED_KINDS = frozenset({"dict"})

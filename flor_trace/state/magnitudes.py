@@ -11,9 +11,9 @@ def size(node: Node) -> str:
     """Return the shape and type of an array, the length of a container, a short value, or ''."""
     if node.kind in ("tensor", "detached tensor", "array") and isinstance(node.payload, tuple):
         dtype, shape = node.payload[:2]
-        return f"{dtype}{list(shape) if isinstance(shape, tuple) else shape}"
+        return f"{dtype!s}{list(shape) if isinstance(shape, tuple) else shape!s}"
     if node.kind.startswith("packed") and isinstance(node.payload, tuple):
-        return f"of {node.payload[1]} elements"
+        return f"of {node.payload[1]!s} elements"
     if node.kind == "dict":
         return f"of {len(node.items) // 2} keys"
     if node.kind in ("list", "tuple", "set", "frozenset", "deque"):

@@ -30,9 +30,14 @@ def restore(
     """
     load_libraries()
     builder = Builder(graph, pair_graph(graph, live), load, relocate)
-    for ref in graph.roots.values():
-        if type(ref) is NodeId:
-            builder.complete(ref)
+    try:
+        for ref in graph.roots.values():
+            if type(ref) is NodeId:
+                builder.complete(ref)
+    except RestoreError as error:
+        at = builder.current
+        place = first_paths(graph, [at]).get(at, "the state")
+        raise RestoreError(f"{place} cannot be restored: {error}") from error
     if builder.left_out and left_out is None:
         raise RestoreError(_complaint(graph, builder))
     builder.finish()

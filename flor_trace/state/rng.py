@@ -12,7 +12,7 @@ from flor_trace.state.codecs.registry import load_libraries
 def rng_roots() -> dict[str, object]:
     """Return the generators behind random, numpy.random and torch, by root name."""
     load_libraries()
-    found: dict[str, object] = {"rng:random": random._inst}  # type: ignore[attr-defined]
+    found: dict[str, object] = {"rng:random": random._inst}
     mtrand: Any = sys.modules.get("numpy.random.mtrand")
     if mtrand is not None:
         found["rng:numpy"] = mtrand._rand

@@ -43,29 +43,30 @@ def digests(graph: Graph, ignore: frozenset[str] = frozenset()) -> dict[str, byt
     return digest_roots(graph, leaves, ignore)
 
 
-def digest_of(ignore: frozenset[str] = frozenset(), **roots: Any) -> dict[str, bytes]:
-    return digests(capture(roots), ignore)
-
-
-@pytest.fixture
+@pytest.fixture(scope="session")
 def save():
+    """Save named objects: gives a `Saved`."""
     return Saved
 
 
-@pytest.fixture(name="digest_of")
-def _digest_of():
-    return digest_of
+@pytest.fixture(scope="session")
+def digest_of():
+    """Digest every root of some named objects as they are now."""
+
+    def run(roots: dict[str, Any], ignore: frozenset[str] = frozenset()) -> dict[str, bytes]:
+        return digests(capture(roots), ignore)
+
+    return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def round_trip():
     """Save a value, restore it over a live one, check the digests, return the result."""
 
     def run(value: Any, live: Any = None, **options: Any) -> Any:
         saved = Saved({"x": value}, **options)
         made = saved.restore({"x": live}, **options)
-        again = capture(made, **options)
-        assert digests(again) == saved.digests
+        assert digests(capture(made, **options)) == saved.digests
         return made["x"]
 
     return run

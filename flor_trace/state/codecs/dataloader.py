@@ -14,6 +14,7 @@ from flor_trace.errors import RestoreError
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
 from flor_trace.state.codecs.kept import opaque
 from flor_trace.state.graph import Node, Ref
+from flor_trace.state.naming import type_name
 
 #: (generator, its state) for each generator that shuffling may draw from.
 Snapshot = list[tuple[Any, Any]]
@@ -50,7 +51,7 @@ def _note_beginning(iterator: Any, *_: object) -> None:
 
 def snapshot(owner: Any) -> Snapshot:
     """Return the state of every process-wide generator, and of those that `owner` shuffles with."""
-    found: Snapshot = [(random._inst, random.getstate())]  # type: ignore[attr-defined]
+    found: Snapshot = [(random._inst, random.getstate())]
     mtrand: Any = sys.modules.get("numpy.random.mtrand")
     if mtrand is not None:
         found.append((mtrand._rand, mtrand._rand.get_state(legacy=False)))
@@ -92,12 +93,13 @@ class _Iterator(Codec):
     in_place = False
 
     def __init__(self, module: Any) -> None:
-        self.exact = (module._SingleProcessDataLoaderIter,)
+        self._plain: type = module._SingleProcessDataLoaderIter
+        self.exact = (self._plain,)
         self.bases = (module._BaseDataLoaderIter,)
         self._iterable = module._DatasetKind.Iterable
 
     def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
-        if type(obj) is not self.exact[0]:
+        if plan.type_name != type_name(self._plain):
             return opaque(plan.type_name, "its worker processes run ahead of it")
         if obj._dataset_kind == self._iterable:
             return opaque(plan.type_name, "an iterable dataset cannot say where it stands")

@@ -35,7 +35,7 @@ def adds_only_attributes(cls: type, base: type) -> bool:
 
 def attributes(obj: Any, plan: Plan) -> dict[str, Any]:
     """Return the instance's ``__dict__`` and slots, by name, without running its code."""
-    found: dict[str, Any] = _dict_of(obj, "__dict__").copy() if plan.has_dict else {}
+    found: dict[Any, Any] = _dict_of(obj, "__dict__").copy() if plan.has_dict else {}
     for name, member in plan.slots:
         try:
             found[name] = member.__get__(obj)
@@ -53,7 +53,7 @@ def named(walk: Walk, obj: Any, plan: Plan) -> tuple[tuple[str, ...], list[Ref]]
     found = attributes(obj, plan)
     names = walk.names(found)
     if names is None:
-        found = {str(name): value for name, value in found.items() if isinstance(name, str)}
+        found = {name: value for name, value in found.items() if type(name) is str}
         names = tuple(found)
     ref = walk.ref
     return names, [v if type(v) in FREE_ATOMS else ref(v) for v in found.values()]

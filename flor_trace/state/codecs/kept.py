@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio.events
 import io
 import logging
+import os
 import queue
 import threading
 import types
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from inspect import GEN_CLOSED, GEN_CREATED, getgeneratorstate
 from typing import Any, Final
 
@@ -91,6 +92,20 @@ def why_opaque(obj: Any) -> str:
     return f"a {type(obj).__qualname__} gives no way to read its state"
 
 
+def _open_text() -> io.IOBase:
+    return open(os.devnull, encoding="utf-8")
+
+
+#: Makes a file of each type, to be closed at once: a stand-in for one that was closed.
+_OPENED: dict[str, Callable[[], io.IOBase]] = {
+    "_io:TextIOWrapper": _open_text,
+    "_io:BufferedReader": lambda: open(os.devnull, "rb"),
+    "_io:BufferedWriter": lambda: open(os.devnull, "wb"),
+    "_io:BufferedRandom": lambda: open(os.devnull, "r+b"),
+    "_io:FileIO": lambda: io.FileIO(os.devnull),
+}
+
+
 class _File(Codec):
     """Files: those open for writing are kept; a position in a file being read cannot be saved."""
 
@@ -111,13 +126,13 @@ class _File(Codec):
     def make(self, build: Build, node: Node) -> Any:
         if node.payload != "closed":
             raise Unbuildable("a file opened for writing is never saved")
-        made = io.StringIO() if "Text" in node.type_name else io.BytesIO()
+        made = _OPENED.get(node.type_name, _open_text)()
         made.close()
         return made
 
 
 class _Generator(Codec):
-    """Generators: not begun, or ended, they are simple; a running one cannot say where it stands."""
+    """Generators: simple before they begin and when they have ended, opaque in between."""
 
     kind = "generator"
     exact = (types.GeneratorType,)

@@ -112,7 +112,7 @@ class _Array(Codec):
         dtype, _, strides, offset, writeable = _tuple(node.payload)
         if not writeable or dtype_payload(obj.dtype) != dtype or obj.strides != strides:
             return False
-        return address_of(obj) - address_of(owner_of(obj)) == offset
+        return bool(address_of(obj) - address_of(owner_of(obj)) == offset)
 
     def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
         if node.kind == "object array":

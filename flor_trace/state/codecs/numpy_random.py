@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-from numpy.random import Generator, RandomState, SeedSequence
+from numpy.random import (
+    MT19937,
+    PCG64,
+    PCG64DXSM,
+    SFC64,
+    Generator,
+    Philox,
+    RandomState,
+    SeedSequence,
+)
 
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
 from flor_trace.state.graph import Node, Ref
 
-_BIT_GENERATORS = tuple(
-    getattr(np.random, name) for name in ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
-)
+# Not by way of `np.random`: this runs right after numpy.random, before numpy has that attribute.
+_BIT_GENERATORS = (MT19937, PCG64, PCG64DXSM, SFC64, Philox)
 
 
 class _BitGenerator(Codec):
