@@ -67,9 +67,18 @@ else:
 
         NATIVE, REASON = True, ""
     except ImportError as error:
-        from flor_trace._pure import UNBOUND, LoopIter, Site, frames, running, set_handler
-        from flor_trace._pure_hash import digest, digest_many
-        from flor_trace._pure_main import run_main
-        from flor_trace._pure_wrappers import AfterExec, Before
+        from flor_trace._pure import (
+            UNBOUND,
+            AfterExec,
+            Before,
+            LoopIter,
+            Site,
+            digest,
+            digest_many,
+            frames,
+            run_main,
+            running,
+            set_handler,
+        )
 
         NATIVE, REASON = False, f"the C extension is not used: {error}"

@@ -95,20 +95,6 @@ call_unseen(PyObject *callable, PyObject *const *arguments, size_t count)
     return result;
 }
 
-/* 0, or -1 with the exception that the handler raised. */
-static int
-report_boundary(LoopIter *self)
-{
-    if (!can_report(self)) {
-        return 0;
-    }
-    self->reported = 1;
-    PyObject *arguments[] = {(PyObject *)self};
-    PyObject *result = call_unseen(self->site->state->boundary, arguments, 1);
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
-}
-
 /* An exit cannot raise: the interrupt is delivered again, anything else goes to the hook. */
 static void
 report_leave(LoopIter *self, PyObject *how)
@@ -133,6 +119,9 @@ report_leave(LoopIter *self, PyObject *how)
 static void
 end_and_report(LoopIter *self, PyObject *how)
 {
+    if (self->life != FLOR_LIVE) {
+        return;
+    }
     int known = self->loud && self->reported && can_report(self);
     end(self);
     if (known) {
@@ -140,6 +129,25 @@ end_and_report(LoopIter *self, PyObject *how)
         report_leave(self, how);
         flor_give_error(error);
     }
+}
+
+/* 0, or -1 with the exception that the handler raised. */
+static int
+report_boundary(LoopIter *self)
+{
+    if (!can_report(self)) {
+        return 0;
+    }
+    self->reported = 1;
+    PyObject *arguments[] = {(PyObject *)self};
+    PyObject *result = call_unseen(self->site->state->boundary, arguments, 1);
+    if (result == NULL) {
+        /* The traceback keeps this object: its deallocation would come too late. */
+        end_and_report(self, self->site->state->raised);
+        return -1;
+    }
+    Py_DECREF(result);
+    return 0;
 }
 
 static PyObject *
@@ -170,9 +178,6 @@ flor_loop_iter(PyObject *op)
 static void
 exhausted(LoopIter *self)
 {
-    if (self->life != FLOR_LIVE) {
-        return;
-    }
     PyObject *error = PyErr_Occurred();
     if (error == NULL || PyErr_GivenExceptionMatches(error, PyExc_StopIteration)) {
         end_and_report(self, self->site->state->exhausted);
@@ -218,9 +223,7 @@ flor_loop_exit(PyObject *op)
     if (self->loud && report_boundary(self) < 0) {
         return NULL;
     }
-    if (self->life == FLOR_LIVE) {
-        end_and_report(self, self->site->state->exhausted);
-    }
+    end_and_report(self, self->site->state->exhausted);
     Py_RETURN_NONE;
 }
 
@@ -249,9 +252,7 @@ void
 flor_loop_finalize(PyObject *op)
 {
     LoopIter *self = (LoopIter *)op;
-    if (self->life == FLOR_LIVE) {
-        end_and_report(self, how_it_is_left(self->site->state));
-    }
+    end_and_report(self, how_it_is_left(self->site->state));
 }
 
 void

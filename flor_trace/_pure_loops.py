@@ -1,0 +1,401 @@
+"""Sites and running loops in Python, as `native/loops.c`, but slower and less discreet.
+
+A loop reported by this twin costs about a microsecond an iteration and leaves frames of this file
+in tracebacks; whether an exit was an exception is told from the instruction that let the loop go
+(a generator that is closed inside a ``try`` looks like one).
+"""
+
+from __future__ import annotations
+
+import opcode
+import sys
+from _thread import get_ident, interrupt_main
+from collections.abc import Callable
+from types import CodeType, FrameType
+from typing import Any, Literal, final
+from weakref import ref
+
+from flor_trace._pure_frames import UNBOUND, stack, variables
+
+RECURSION_NEEDED = 100
+REPORT, RAW = 0, 1
+
+#: How a loop is let go without an exception: popped, unbound, rebound, or with a generator.
+_ORDERLY = frozenset(
+    number
+    for name, number in opcode.opmap.items()
+    if name.startswith(("POP_TOP", "POP_ITER", "END_", "STORE_", "DELETE_", "RETURN_"))
+    or name in ("RESUME", "YIELD_VALUE", "SEND")
+)
+
+Boundary = Callable[["LoopIter"], object]
+Leave = Callable[["LoopIter", Literal["exhausted", "left", "raised"]], object]
+
+
+class _Handler:
+    """Who hears of loops, and on which thread."""
+
+    def __init__(self, boundary: Boundary, leave: Leave) -> None:
+        self.boundary = boundary
+        self.leave = leave
+        self.thread = get_ident()
+
+    def here(self) -> bool:
+        """Whether the calling thread is the handler's."""
+        return get_ident() == self.thread
+
+
+_handler: _Handler | None = None
+_live: dict[int, ref[LoopIter]] = {}  #: by the order of entry
+_entered = 0
+
+
+def set_handler(boundary: Boundary | None, leave: Leave | None, /) -> None:
+    """Call these for the loops of the calling thread from now on; None twice: nothing."""
+    global _handler
+    if boundary is None and leave is None:
+        _handler = None
+    elif callable(boundary) and callable(leave):
+        _handler = _Handler(boundary, leave)
+    else:
+        raise TypeError("set_handler() needs two callables, or None twice")
+
+
+def _unseen(callback: Callable[..., object], *arguments: object) -> None:
+    """Call a part of the handler where no trace or profile function sees it."""
+    trace, profile = sys.gettrace(), sys.getprofile()
+    if trace is None and profile is None:
+        callback(*arguments)
+        return
+    sys.settrace(None)
+    sys.setprofile(None)
+    try:
+        callback(*arguments)
+    finally:
+        sys.setprofile(profile)
+        sys.settrace(trace)
+
+
+class _Leaving:
+    """Calls the handler when it is dropped: the interpreter then reports what is raised."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, leave: Leave, loop: LoopIter, how: str) -> None:
+        self._call = (leave, loop, how)
+
+    def __del__(self) -> None:
+        try:
+            _unseen(*self._call)
+        except KeyboardInterrupt:
+            from threading import Timer  # noqa: PLC0415 - rare
+
+            # Not now: an exception in here would go to the hook instead of the program.
+            Timer(0.05, interrupt_main).start()
+
+
+def _binary(what: str, value: int) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"{what} must be an int, not {type(value).__name__}")
+    if value not in (0, 1):
+        raise ValueError(f"{what} must be 0 or 1, not {value}")
+    return value
+
+
+@final
+class Site:
+    """One loop statement of rewritten code.
+
+    ``site[iterable]`` stands for the iterable of a ``for`` (kind 0), ``iter(site)`` is the
+    sentinel of a ``while`` (kind 1).
+    """
+
+    __slots__ = ("_entries", "_info", "_iterations", "_kind", "_mode")
+
+    def __init__(self, info: Any, kind: int, mode: int = REPORT) -> None:
+        self._info = info
+        self._kind = _binary("kind", kind)
+        self._mode = _binary("mode", mode)
+        self._entries = self._iterations = 0
+
+    @property
+    def info(self) -> Any:
+        """What the site was made with."""
+        return self._info
+
+    @property
+    def kind(self) -> int:
+        """0 for `for`, 1 for `while`."""
+        return self._kind
+
+    @property
+    def mode(self) -> int:
+        """0: its loops are reported; 1: they run untouched from their next entry on."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, value: int) -> None:
+        self._mode = _binary("mode", value)
+
+    @property
+    def entries(self) -> int:
+        """How many reported instances of the loop have ended."""
+        return self._entries
+
+    @property
+    def iterations(self) -> int:
+        """How many iterations those instances began."""
+        return self._iterations
+
+    def _reports(self) -> bool:
+        return self._mode == REPORT and _handler is not None and _handler.here()
+
+    def __getitem__(self, iterable: Any, /) -> Any:
+        if self._kind != 0:
+            raise TypeError("a while site has no items; iter(site) begins its loop")
+        return LoopIter._new(self, iterable) if self._reports() else iterable
+
+    def __iter__(self) -> LoopIter:
+        if self._kind != 1:
+            raise TypeError("a for site begins its loop by site[iterable]")
+        loop = LoopIter._new(self, None)
+        if self._reports():
+            loop._start(sys._getframe(1))
+        return loop
+
+    def __repr__(self) -> str:
+        return f"<Site of a {'while' if self._kind else 'for'} loop>"
+
+    def __reduce__(self) -> tuple[type[Site], tuple[None, int, int]]:
+        """A site of the same kind that reports nothing, for code sent elsewhere."""
+        return (Site, (None, self._kind, RAW))
+
+
+@final
+class LoopIter:
+    """One execution of a loop; made by `Site` only.
+
+    For ``while``, ``~loop`` begins an iteration and ``-loop`` says that the condition was false.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_code",
+        "_frame",
+        "_handler",
+        "_inner",
+        "_live",
+        "_loud",
+        "_n",
+        "_offset",
+        "_order",
+        "_pending",
+        "_quiet",
+        "_reported",
+        "_site",
+        "tag",
+    )
+
+    _code: CodeType | None
+    _frame: int
+    _handler: _Handler | None
+    _inner: Any
+    _live: bool
+    _loud: bool
+    _n: int
+    _offset: int
+    _order: int
+    _pending: bool
+    _quiet: bool
+    _reported: bool
+    _site: Site
+    tag: Any
+
+    def __init__(self) -> None:
+        raise TypeError(f"cannot create '{type(self).__module__}.LoopIter' instances")
+
+    @classmethod
+    def _new(cls, site: Site, inner: Any) -> LoopIter:
+        self = cls.__new__(cls)
+        self._site = site
+        self._inner = inner
+        self._pending = site._kind == 0
+        self._live = self._loud = self._quiet = self._reported = False
+        self._frame = self._n = self._offset = self._order = 0
+        self._code = None
+        self._handler = _handler
+        self.tag = None
+        return self
+
+    def _start(self, frame: FrameType) -> None:
+        """Begin; the frame object lasts as long as its frame, so that its id names it."""
+        global _entered
+        self._pending = False
+        self._live = True
+        self._loud = not self._quiet
+        self._frame = id(frame)
+        self._code = frame.f_code
+        _entered += 1
+        self._order = _entered
+        _live[_entered] = ref(self)
+
+    # -- reporting -------------------------------------------------------------------------
+
+    def _can_report(self) -> bool:
+        if _handler is None or self._handler is not _handler:
+            self._loud = False
+            return False
+        if not _handler.here():
+            return False
+        try:
+            sys._getframe(sys.getrecursionlimit() - RECURSION_NEEDED)
+        except ValueError:
+            return True
+        return False
+
+    def _report_boundary(self) -> None:
+        if self._loud and self._can_report():
+            assert _handler is not None
+            self._reported = True
+            raised = True
+            try:
+                _unseen(_handler.boundary, self)
+                raised = False
+            finally:
+                if raised:  # the traceback keeps this object: nothing else would end it now
+                    self._end("raised")
+
+    def _end(self, how: str) -> None:
+        known = self._loud and self._reported and self._can_report()
+        self._live = self._loud = False
+        self._site._entries += 1
+        self._site._iterations += self._n - self._offset
+        _live.pop(self._order, None)
+        if known:
+            assert _handler is not None
+            _Leaving(_handler.leave, self, how)
+
+    def __del__(self) -> None:
+        if getattr(self, "_live", False):
+            self._end(self._how_it_is_left(sys._getframe(1)))
+
+    def _how_it_is_left(self, frame: FrameType) -> str:
+        if id(frame) != self._frame or frame.f_lasti < 0:
+            return "left"
+        return "left" if frame.f_code.co_code[frame.f_lasti] in _ORDERLY else "raised"
+
+    # -- what the loop does ----------------------------------------------------------------
+
+    def __iter__(self) -> LoopIter:
+        if self._pending:
+            self._inner = iter(self._inner)
+            self._start(sys._getframe(1))
+        return self
+
+    def __next__(self) -> Any:
+        self._report_boundary()
+        if self._pending or self._inner is None:
+            raise StopIteration
+        try:
+            item = next(self._inner)
+        except StopIteration:
+            if self._live:
+                self._end("exhausted")
+            raise
+        self._n += 1
+        return item
+
+    def __invert__(self) -> None:
+        self._report_boundary()
+        self._n += 1
+
+    def __neg__(self) -> None:
+        self._report_boundary()
+        if self._live:
+            self._end("exhausted")
+
+    # -- what a handler can ask ------------------------------------------------------------
+
+    @property
+    def site(self) -> Site:
+        """The site whose loop this is."""
+        return self._site
+
+    @property
+    def n(self) -> int:
+        """How many iterations have begun."""
+        return self._n
+
+    @n.setter
+    def n(self, value: int) -> None:
+        if not isinstance(value, int):
+            raise TypeError("n must be an int")
+        self._offset += value - self._n
+        self._n = value
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing of it is reported any more."""
+        return self._quiet
+
+    @quiet.setter
+    def quiet(self, value: bool) -> None:
+        if not isinstance(value, bool):
+            raise TypeError("quiet must be a bool")
+        self._quiet = value
+        self._loud = self._live and not value
+
+    @property
+    def expected(self) -> int:
+        """How many items there are in all, or -1 when that cannot be known."""
+        if type(self._inner) not in _COUNTED:
+            return -1
+        remaining: int = self._inner.__length_hint__()
+        return remaining + self._n - self._offset
+
+    def _running_frame(self) -> FrameType | None:
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and id(frame) != self._frame:
+            frame = frame.f_back
+        return frame if frame is not None and frame.f_code is self._code else None
+
+    def lookup(self, names: tuple[str, ...], /) -> tuple[Any, ...]:
+        """The values of these variables of the loop's frame; UNBOUND for those without."""
+        if type(names) is not tuple:
+            raise TypeError(f"lookup() needs a tuple of str, not {type(names).__name__}")
+        for index, name in enumerate(names):
+            if type(name) is not str:
+                kind = type(name).__name__
+                raise TypeError(f"lookup() needs a tuple of str, and item {index} is {kind}")
+        frame = self._running_frame()
+        held = {} if frame is None else variables(frame)
+        return tuple(held.get(name, UNBOUND) for name in names)
+
+    def locals(self) -> dict[str, Any] | None:
+        """The bound variables of the loop's frame in a new dict; None when it is not running."""
+        frame = self._running_frame()
+        return None if frame is None else variables(frame)
+
+    def globals(self) -> dict[str, Any] | None:
+        """The globals of the loop's frame; None when it is not running."""
+        frame = self._running_frame()
+        return None if frame is None else frame.f_globals
+
+    def code(self) -> CodeType | None:
+        """The code of the loop's frame; None when it is not running."""
+        frame = self._running_frame()
+        return None if frame is None else frame.f_code
+
+    def __repr__(self) -> str:
+        return f"<LoopIter in iteration {self._n - 1}>"
+
+
+_COUNTED: tuple[type, ...] = (type(iter(range(0))), type(iter([])), type(iter(())))
+
+
+def running() -> list[LoopIter]:
+    """The reported loops that the calling thread is in, outermost first."""
+    depths = {id(frame): depth for depth, frame in enumerate(stack(sys._getframe(1)))}
+    loops = [loop for each in list(_live.values()) if (loop := each()) is not None]
+    loops = [loop for loop in loops if loop._running_frame() is not None]
+    return sorted(loops, key=lambda loop: (-depths[loop._frame], loop._order))
