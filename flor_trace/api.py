@@ -29,6 +29,7 @@ def find_store(path: str | Path | None = None) -> Store:
 
     Raises:
         StoreFormatError: if there is none.
+
     """
     if path is None:
         path = settings.load(Path.cwd(), {}).store
@@ -112,6 +113,7 @@ def replay(
         NothingMatched: if nothing is selected.
         ReplayError: if a replay failed; Diverged: if one did not follow the recorded run.  What
             the others gave is kept.
+
     """
     found = find_store(store)
     if probe_file is None:

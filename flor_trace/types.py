@@ -88,13 +88,17 @@ class Control(Protocol):
             if control.skip(): continue
     """
 
-    def due(self) -> bool: ...
+    def due(self) -> bool:
+        """Whether anything is to be done before the body."""
 
-    def unbound(self, name: str) -> bool: ...
+    def unbound(self, name: str) -> bool:
+        """Whether the local is to have no value."""
 
-    def value(self, name: str) -> Any: ...
+    def value(self, name: str) -> Any:
+        """The value that the local is to have."""
 
-    def skip(self) -> bool: ...
+    def skip(self) -> bool:
+        """Whether the body is to be jumped over."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,14 @@ import importlib.metadata
 import platform
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from flor_trace import __version__, _speedups, pyfacts
 from flor_trace.api import find_store
 from flor_trace.cli.options import parser
 from flor_trace.cli.output import print_rows
 from flor_trace.errors import FlorTraceError, SnapshotError
-from flor_trace.history.git import git_version
+from flor_trace.history.git import open_repository
 from flor_trace.store.check import fsck
 
 Check = tuple[str, bool, str]
@@ -49,7 +50,8 @@ def _interpreter() -> Iterator[Check]:
 
 def _git() -> Iterator[Check]:
     try:
-        yield "git", True, git_version()
+        version = open_repository(Path.cwd()).run("version").decode()
+        yield "git", True, version.strip().removeprefix("git version ")
     except SnapshotError as error:
         yield "git", False, f"{error}"
 
@@ -62,6 +64,10 @@ def _store(path: str | None, *, data: bool) -> Iterator[Check]:
         return
     problems = fsck(store, data=data)
     what = "every chunk is readable" if data else "packs are sound; --data reads every chunk"
-    yield "store", not problems, f"{store.path}: {what if not problems else f'{len(problems)} problems'}"
+    yield (
+        "store",
+        not problems,
+        f"{store.path}: {what if not problems else f'{len(problems)} problems'}",
+    )
     for problem in problems:
         yield "store", False, str(problem)

@@ -13,7 +13,9 @@ from flor_trace.history import frames
 def main(arguments: Sequence[str]) -> int:
     """Print the pivot of the named columns."""
     command = parser("pivot", "Print values as a table: one row per run and iteration.")
-    command.add_argument("names", nargs="*", metavar="NAME", help="values and dimensions; all if none")
+    command.add_argument(
+        "names", nargs="*", metavar="NAME", help="values and dimensions; all if none"
+    )
     command.add_argument("--where", metavar="CONDITION", help="pandas query text over the columns")
     command.add_argument("--full", action="store_true", help="also projid, tstamp and vid")
     options = command.parse_args(arguments)
@@ -23,5 +25,6 @@ def main(arguments: Sequence[str]) -> int:
     columns = [str(c) for c in table.columns]
     if not options.full:
         columns = [c for c in columns if c not in ("projid", "tstamp", "vid")]
-    print_rows(table.to_dict("records"), columns, as_json=options.json)
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False)]
+    print_rows(rows, columns, as_json=options.json)
     return 0

@@ -17,7 +17,6 @@ from flor_trace.replay.engine import Prepared, carry_out_all, prepare, read_prob
 from flor_trace.replay.execute import Outcome
 
 
-
 def main(arguments: Sequence[str]) -> int:
     """Plan, ask for leave, replay, report."""
     options = _parser().parse_args(arguments)
@@ -27,9 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     documents = []
     for text in options.probe:
         probe = read_probe(store, text, at=options.at, probe_file=Path(file) if file else None)
-        prepared = prepare(
-            store, probe, where=options.where, runs=options.run, force=options.force
-        )
+        prepared = prepare(store, probe, where=options.where, runs=options.run, force=options.force)
         documents.append(_plan_document(prepared))
         _tell_plan(prepared)
         if options.dry_run or not prepared.outcomes:
@@ -101,8 +98,8 @@ def _tell_plan(prepared: Prepared) -> None:
         plan = outcome.plan
         _tell(
             f"{probe.name} in run {outcome.run.label}, at {outcome.place}:\n"
-            f"  {plan.kind} {len(outcome.wanted)} iterations: {plan.restored} checkpoints restored, "
-            f"{plan.executed} iterations executed, about {duration(plan.seconds)}"
+            f"  {plan.kind} {len(outcome.wanted)} iterations: {plan.restored} checkpoints "
+            f"restored, {plan.executed} iterations executed, about {duration(plan.seconds)}"
         )
 
 
@@ -111,7 +108,10 @@ def _result(outcome: Outcome) -> dict[str, Any]:
         "run": outcome.run.label,
         "plan": outcome.plan.kind,
         "cells": len(outcome.wanted),
-        **{v: outcome.counts.get(v, 0) for v in ("exact", "agree", "unchecked", "diverged", "error")},
+        **{
+            v: outcome.counts.get(v, 0)
+            for v in ("exact", "agree", "unchecked", "diverged", "error")
+        },
         "seconds": outcome.seconds,
         "took": duration(outcome.seconds),
         "difference": outcome.difference,
@@ -139,5 +139,3 @@ def _status(prepared: Prepared) -> int:
         return 4
     failed = any(o.error is not None or o.counts.get("error") for o in prepared.outcomes)
     return 1 if failed else 0
-
-

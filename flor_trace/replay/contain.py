@@ -145,8 +145,6 @@ def _allow(libc: ctypes.CDLL, ruleset: int, path: str) -> None:
     try:
         rights = _FILE_RIGHTS | (_DIRECTORY_RIGHTS if os.path.isdir(path) else 0)
         rule = _PathBeneath(rights, handle)
-        libc.syscall(
-            _ADD_RULE, ruleset, _RULE_PATH_BENEATH, ctypes.byref(rule), ctypes.c_uint32(0)
-        )
+        libc.syscall(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, ctypes.byref(rule), ctypes.c_uint32(0))
     finally:
         os.close(handle)

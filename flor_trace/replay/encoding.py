@@ -15,6 +15,7 @@ def encode_value(value: Any, store: ChunkWriter) -> Any:
 
     Raises:
         ProbeError: for any other kind of value.
+
     """
     if value is None:
         return None

@@ -52,13 +52,14 @@ def read_probe(
 
     Raises:
         ProbeError: if it cannot be compiled.
+
     """
     probe = parse(text, at=at, probe_file=probe_file)
     if probe.kind != "variable":
         return probe
     for definition in reversed(list(_definitions(store))):
         if definition["name"] == probe.name and definition["kind"] != "variable":
-            fields = {**definition, "at": at and probe.at or definition["at"]}
+            fields = {**definition, "at": (at and probe.at) or definition["at"]}
             return Probe(**{**fields, "start": probe.start if at else definition["start"]})
     return probe
 
@@ -83,6 +84,8 @@ def prepare(
     """Choose runs and iterations, place the probe in each version, and plan.
 
     Args:
+        store: where the runs are.
+        probe: what is asked.
         where: condition over the pivot; rows that meet it are asked at.  None: every iteration
             that has no value yet.
         runs: names or ids of the only runs to look at; all if empty.
@@ -92,6 +95,7 @@ def prepare(
         NothingMatched: if no run, or no iteration, is selected.
         ProbeError: if the probe fits none of the selected runs.
         WhereError: if `where` cannot be evaluated.
+
     """
     catalog = Catalog(store.path)
     catalog.sync()
@@ -200,8 +204,10 @@ def _answered(store: Store, run: RecordedRun, where: Place) -> set[int]:
                  if len(path) == 1 and path[0][0] == number and probe.text in held}  # fmt: skip
     for journal in store.run_dir(run.runid).glob("replay-*.journal"):
         frames = [frame for _, frame in read_journal(journal)]
-        if frames and frames[0].get("probe") and Probe(**frames[0]["probe"]).definition == (
-            probe.definition
+        if (
+            frames
+            and frames[0].get("probe")
+            and Probe(**frames[0]["probe"]).definition == (probe.definition)
         ):
             done |= {
                 frame["coords"][0][1]

@@ -18,7 +18,8 @@ from flor_trace.types import Leaving
 class Finish(Protocol):
     """Ends the replay; does not return."""
 
-    def __call__(self, *, complete: bool) -> None: ...
+    def __call__(self, *, complete: bool) -> None:
+        """End it; `complete` when the whole plan was carried out."""
 
 
 class Follower:
@@ -95,8 +96,8 @@ class Follower:
 
     def left(self, instance: Instance, li: LoopIter, how: Leaving) -> None:
         """See `Observer`."""
-        if instance is self._instance:
-            if self._executing and how != "raised":
+        if instance is self._instance and how != "raised":
+            if self._executing:
                 self._after_execution(li.n)
             self._finish(complete=self._step is None)
 

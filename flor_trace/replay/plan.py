@@ -35,7 +35,7 @@ class Plan:
 
     @property
     def kind(self) -> str:
-        """``restore`` when no body of the loop runs, ``re-execute`` when some do, else ``rerun``."""
+        """``restore`` if no body of the loop runs, ``re-execute`` if some do, else ``rerun``."""
         executed = [step for step in self.steps if step.kind == "execute"]
         if not executed:
             return "restore"

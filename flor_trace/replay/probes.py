@@ -51,6 +51,7 @@ def parse(text: str, *, at: str | None = None, probe_file: Path | None = None) -
 
     Raises:
         ProbeError: for a syntax error, with its position.
+
     """
     dimension, start = _place(at)
     name, equals, expression = text.partition("=")
@@ -75,7 +76,9 @@ def _place(at: str | None) -> tuple[str | None, bool]:
         return None, False
     dimension, _, where = at.partition(":")
     if where not in ("", "start", "end") or not dimension:
-        raise ProbeError(f"cannot read --at {at!r}: write DIMENSION, DIMENSION:start or DIMENSION:end")
+        raise ProbeError(
+            f"cannot read --at {at!r}: write DIMENSION, DIMENSION:start or DIMENSION:end"
+        )
     return dimension, where == "start"
 
 

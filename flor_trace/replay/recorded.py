@@ -135,7 +135,7 @@ class RecordedRun:
                 for name, column in frame["cols"].items()
                 if column[offset] is not None
             }
-        for number, iteration, target in frame["outer"]:
+        for number, _, target in frame["outer"]:
             outer_path = _up_to(outer, number)
             self.targets.setdefault(outer_path, target)
         run = self.outermost.get(frame["loop"])
@@ -152,5 +152,5 @@ def _up_to(path: Path, number: int) -> Path:
 
 
 def _loop_info(fields: Mapping[str, Any]) -> LoopInfo:
-    tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
     return LoopInfo(**tuples)

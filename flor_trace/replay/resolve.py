@@ -43,6 +43,7 @@ def place(probe: Probe, run: RecordedRun, sources: Sources) -> Place:
 
     Raises:
         ProbeError: when there is no such dimension, or a name is not visible there.
+
     """
     stage = run.main
     if stage is None:

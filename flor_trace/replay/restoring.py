@@ -42,6 +42,7 @@ class StateKeeper:
 
         Raises:
             RestoreError, ChunkMissing, ChunkDamaged: naming what does not fit or cannot be read.
+
         """
         saved = decode(self._store.get(state.manifest))
         stack = frames(self._modules.filenames)

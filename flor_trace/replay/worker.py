@@ -124,13 +124,13 @@ class Worker:
         self._modules.add(path, info.module)
         recorded = self.run.sources.get(info.module)
         if recorded is not None and recorded != info.digest.hex():
-            self._verdicts.differs_from_start(f"the source of {info.module} is not the recorded one")
+            self._verdicts.differs_from_start(
+                f"the source of {info.module} is not the recorded one"
+            )
 
     def site(self, loop: LoopInfo) -> object:
         """See `Hooks`."""
-        site = Site(
-            Loop(loop, loop.own_stores, watched=True), 0 if loop.kind == "for" else 1
-        )
+        site = Site(Loop(loop, loop.own_stores, watched=True), 0 if loop.kind == "for" else 1)
         if loop.key not in self._watched:
             site.mode = 1
         return site
@@ -289,9 +289,7 @@ def main(path: str) -> NoReturn:
     task = Task(**fields)
     worker = Worker(task)
     store = Path(task.store)
-    containment = Containment(
-        Path(task.scratch), (store / "packs", store / "runs" / task.runid)
-    )
+    containment = Containment(Path(task.scratch), (store / "packs", store / "runs" / task.runid))
     containment.begin()
     worker.start()
 

@@ -24,7 +24,8 @@ Saved = Callable[["Taken"], None]
 class Submit(Protocol):
     """Queues a job for the background; False when it would hold too much memory."""
 
-    def __call__(self, job: Job, nbytes: int) -> bool: ...
+    def __call__(self, job: Job, nbytes: int) -> bool:
+        """Take the job, which keeps `nbytes` bytes in memory until it is done."""
 
 
 @dataclass(slots=True)

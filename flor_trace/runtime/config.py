@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from types import CodeType
 from typing import Any
@@ -12,7 +12,16 @@ from flor_trace.runtime.values import scalar
 from flor_trace.types import Scalar
 
 #: Part of a name that marks its value as a secret.
-SECRETS = ("password", "passwd", "secret", "token", "api_key", "apikey", "credential", "private_key")
+SECRETS = (
+    "password",
+    "passwd",
+    "secret",
+    "token",
+    "api_key",
+    "apikey",
+    "credential",
+    "private_key",
+)
 REDACTED = "‹redacted›"
 
 #: Dictionaries with more entries are data, not configuration.
@@ -22,19 +31,21 @@ CONFIG_NAMES = ("config", "cfg", "conf", "args", "opt", "opts", "hparams", "para
 StackFrame = tuple[CodeType, dict[str, Any], dict[str, Any], dict[str, Any]]
 
 
-def configuration(frames: Iterable[StackFrame]) -> dict[str, Scalar]:
+def configuration(frames: Iterable[StackFrame], varying: Collection[str] = ()) -> dict[str, Scalar]:
     """Name and value of every configuration scalar that the frames can see.
 
     Parsed arguments come first, then dataclasses and dictionaries that hold configuration, then
     plain scalars, each from the innermost frame outwards and last the module's globals.  The
-    first value found under a name is kept; secrets are redacted.
+    first value found under a name is kept; secrets are redacted.  Plain scalars called as in
+    `varying`, the names that loops store, are variables and not configuration.
     """
     scopes = list(_scopes(frames))
     found: dict[str, Scalar] = {}
-    for reader in (_namespaces, _holders, _plain):
+    for reader in (_namespaces, _holders, _scalars):
         for scope in scopes:
             for name, value in reader(scope):
-                found.setdefault(name, _redacted(name, value))
+                if reader is not _scalars or name not in varying:
+                    found.setdefault(name, _redacted(name, value))
     return found
 
 
@@ -65,10 +76,6 @@ def _holders(scope: Mapping[str, Any]) -> Iterator[tuple[str, Scalar]]:
             )
         elif type(value) is dict and name.lower() in CONFIG_NAMES and len(value) <= MAX_ENTRIES:
             yield from _scalars({k: v for k, v in value.items() if isinstance(k, str)})
-
-
-def _plain(scope: Mapping[str, Any]) -> Iterator[tuple[str, Scalar]]:
-    return _scalars(scope)
 
 
 def _scalars(mapping: Mapping[str, Any]) -> Iterator[tuple[str, Scalar]]:

@@ -28,7 +28,7 @@ class Guard:
         """Run `action`; return whether it went well."""
         try:
             action(*arguments)
-        except Exception as error:  # noqa: BLE001 - the one place that may
+        except Exception as error:
             if self._strict or not _is_ours(error.__traceback__):
                 raise
             self.failed(what, error)
@@ -39,7 +39,7 @@ class Guard:
         """Note a failure of ours: the first one also on stderr."""
         self.failures += 1
         if self.failures == 1 and sys.stderr is not None:
-            print(  # noqa: T20
+            print(  # noqa: T201 - the one line that a user sees of our failures
                 f"flor_trace: {what} failed ({type(error).__name__}: {error}); the program is not "
                 "affected, but this run's record is incomplete: see flor_trace show",
                 file=sys.stderr,

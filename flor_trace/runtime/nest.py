@@ -43,8 +43,8 @@ class Instance:
         "iteration",
         "loop",
         "nth",
-        "outer",
         "ours",
+        "outer",
         "seconds",
         "since",
         "started",
@@ -65,6 +65,7 @@ class Instance:
         self.watched = loop.watched
         self.calls: dict[Loop, int] = {}
         self.tag: Any = None  #: for the observer
+        self.dimension: str
         self.target = loop.info.targets[:1] or (loop.info.dimension,)
         name = loop.info.dimension
         taken = {instance.dimension for instance in outer}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -18,7 +18,8 @@ from flor_trace.types import Leaving, LoopKey, Scalar
 class Journal(Protocol):
     """Takes frames in order; may be called from the training thread and from the writer's."""
 
-    def append(self, frame: Mapping[str, Any]) -> None: ...
+    def append(self, frame: Mapping[str, Any]) -> None:
+        """Add a frame."""
 
 
 class Recorder:
@@ -32,14 +33,14 @@ class Recorder:
         self._ids: dict[tuple[LoopKey, str, int], int] = {}
         self._config: Mapping[str, Scalar] | None = None
         self._configured = False
-        self.on_first_watch: Callable[[], None] = lambda: None
         self.iterations = 0  #: of outermost watched loops
+        self.varying: set[str] = set()  #: names that some loop of the program stores
 
     def entered(self, instance: Instance, li: LoopIter) -> None:
         """See `Observer`."""
         instance.tag = _Notes()
         if not instance.outer and not self._configured:
-            self._config = configuration(frames(self._modules.filenames))
+            self._config = configuration(frames(self._modules.filenames), self.varying)
         if instance.watched and not instance.outer:
             self._write_enter(instance)
 
@@ -47,7 +48,6 @@ class Recorder:
         """See `Observer`."""
         if not self._configured:
             self._configured = True
-            self.on_first_watch()
             self._journal.append({"t": "config", "values": dict(self._config or {})})
         if not instance.outer:
             self._write_enter(instance)
@@ -150,7 +150,8 @@ class Recorder:
         number = self.identify(instance)
 
         def saved(done: Taken) -> None:
-            assert done.manifest is not None and done.digest is not None
+            assert done.manifest is not None
+            assert done.digest is not None
             self._journal.append(
                 {
                     "t": "checkpoint",
@@ -167,7 +168,9 @@ class Recorder:
 
         instance.tag.saved = boundary
         if not self._checkpointer.save(taken, saved):
-            self.lost(f"checkpoint at boundary {boundary}", "the writer is behind; memory is bounded")
+            self.lost(
+                f"checkpoint at boundary {boundary}", "the writer is behind; memory is bounded"
+            )
 
 
 class _Notes:

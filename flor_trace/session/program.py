@@ -43,7 +43,7 @@ class Program:
 
 
 def _absolute(path: str) -> str:
-    """As python makes ``__file__`` of a script absolute: joined to the directory, not normalised."""
+    """As python makes a script's ``__file__`` absolute: joined to the directory, not normalised."""
     return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
 
 

@@ -118,6 +118,8 @@ class RecordSession:
         """See `Hooks`."""
         self._modules.add(path, info.module)
         self._clocks |= info.clocks
+        for loop in info.loops:
+            self._recorder.varying.update(loop.stores)
         self._journal.append(
             {
                 "t": "module",
@@ -262,7 +264,7 @@ class RecordSession:
         if self._settings.quiet or error is None or not error.isatty():
             return
         name = f" ({self._settings.name})" if self._settings.name else ""
-        print(  # noqa: T20
+        print(
             f"flor_trace: recorded run {self.runid}{name}, {self._recorder.iterations} iterations, "
             f"{checkpoints} checkpoints; see flor_trace ls",
             file=error,

@@ -111,7 +111,11 @@ class Project:
         found = {}
         for path in sorted(self.path.rglob("*")):
             parts = path.relative_to(self.path).parts
-            if path.is_file() and parts[0] not in (".git", ".flor_trace") and "__pycache__" not in parts:
+            if (
+                path.is_file()
+                and parts[0] not in (".git", ".flor_trace")
+                and "__pycache__" not in parts
+            ):
                 found[str(path.relative_to(self.path))] = digest(path)
         return found
 

@@ -139,6 +139,7 @@ def test_a_damaged_chunk_is_named_and_an_earlier_checkpoint_is_used(recorded: Pr
 def _damage_manifest(store: Path, pack: Path, runid: str, boundary: int) -> None:
     """Flip a bit in the middle of the manifest chunk of one checkpoint."""
     from flor_trace.history.journal import read_journal
+    from flor_trace.store.framing import HEADER_SIZE, key_of
     from flor_trace.store.layout import open_store
     from flor_trace.store.reader import PackReader
 
@@ -146,10 +147,12 @@ def _damage_manifest(store: Path, pack: Path, runid: str, boundary: int) -> None
     (frame,) = (
         f for _, f in read_journal(journal) if f["t"] == "checkpoint" and f["boundary"] == boundary
     )
-    place = PackReader(open_store(store, create=False)).where(frame["manifest"])
+    reader = PackReader(open_store(store, create=False))
+    (place,) = reader._find(key_of(frame["manifest"]))
+    assert place.pack == pack.stem
     pack.chmod(0o600)
     with pack.open("r+b") as file:
-        file.seek(place.offset + place.length // 2)
+        file.seek(place.offset + HEADER_SIZE + 40)
         byte = file.read(1)
         file.seek(-1, 1)
         file.write(bytes([byte[0] ^ 1]))

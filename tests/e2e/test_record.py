@@ -97,9 +97,7 @@ def test_streams_and_status_are_those_of_plain_python(project: Project) -> None:
     ],
 )
 @pytest.mark.parametrize("how", ["script", "command"])
-def test_every_way_to_end_looks_like_plain_python(
-    project: Project, program: str, how: str
-) -> None:
+def test_every_way_to_end_looks_like_plain_python(project: Project, program: str, how: str) -> None:
     project.write("main.py", program)
     target = ("main.py", "a", "b") if how == "script" else ("-c", program, "a", "b")
     plain = project.plain(*target, check=False, input="typed")
@@ -113,7 +111,9 @@ def test_every_way_to_end_looks_like_plain_python(
 
 def test_a_module_runs_as_with_dash_m(project: Project) -> None:
     project.write("pkg/__init__.py", "")
-    project.write("pkg/part.py", "def double(x):\n    for _ in range(1):\n        x *= 2\n    return x\n")
+    project.write(
+        "pkg/part.py", "def double(x):\n    for _ in range(1):\n        x *= 2\n    return x\n"
+    )
     project.write(
         "pkg/tool.py",
         "import sys\nfrom .part import double\n"
@@ -171,7 +171,9 @@ def test_settings_come_from_pyproject_and_the_environment(project: Project) -> N
 
 
 def test_switched_off_nothing_is_recorded(project: Project) -> None:
-    project.write("main.py", "import sys\nprint(sys.argv, sys.flags.dev_mode, 'flor_trace' in sys.modules)")
+    project.write(
+        "main.py", "import sys\nprint(sys.argv, sys.flags.dev_mode, 'flor_trace' in sys.modules)"
+    )
     plain = project.plain("-X", "dev", "main.py", "x")
 
     off = project.run(
@@ -189,7 +191,7 @@ def test_the_hash_seed_is_the_programs_own_affair(project: Project) -> None:
         "import os, subprocess, sys\n"
         "print(os.environ.get('PYTHONHASHSEED'), sys.flags.hash_randomization)\n"
         "print(subprocess.run([sys.executable, '-c', 'import os; print(sorted(k for k in "
-        "os.environ if k.startswith((\"FLOR\", \"PYTHONHASH\"))))'], capture_output=True).stdout)\n",
+        'os.environ if k.startswith(("FLOR", "PYTHONHASH"))))\'], capture_output=True).stdout)\n',
     )
 
     assert project.flor("main.py").stdout == project.plain("main.py").stdout

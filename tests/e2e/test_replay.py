@@ -47,9 +47,7 @@ CASES = {
         True,
         "norm=torch.stack([p.grad.square().sum() for p in model.parameters()]).sum().item()",
         "            self.iter_num += 1\n",
-        HEX.format(
-            "torch.stack([p.grad.square().sum() for p in model.parameters()]).sum().item()"
-        ),
+        HEX.format("torch.stack([p.grad.square().sum() for p in model.parameters()]).sum().item()"),
         12,
     ),
     "scratch": Case(
@@ -146,7 +144,9 @@ def test_a_temporary_of_the_inner_loop_is_found_by_re_execution(examples: Projec
     source = (examples.path / "digits.py").read_text()
     line = "        total += loss.item()\n"
     assert source.count(line) == 1
-    examples.write("asked.py", source.replace(line, "        print('TRUTH', x.sum().item().hex())\n" + line))
+    examples.write(
+        "asked.py", source.replace(line, "        print('TRUTH', x.sum().item().hex())\n" + line)
+    )
     out = examples.plain("asked.py", "--epochs", "3").stdout
     expected = [text[6:] for text in out.splitlines() if text.startswith("TRUTH ")]
     (examples.path / "asked.py").unlink()
@@ -234,7 +234,9 @@ def test_a_script_changed_and_recorded_three_times_is_asked_from_the_newest(
     assert [r["exact"] for r in document["results"]] == [4, 4, 4]
     assert len({run["code"] for run in examples.ls()}) == 3
     rows = [row for row in examples.pivot("epoch", "ratio") if row["ratio"] is not None]
-    assert [row["ratio"] for row in rows] == [[1.0, s] for s in (1.0, 10.0, 100.0) for _ in range(4)]
+    assert [row["ratio"] for row in rows] == [
+        [1.0, s] for s in (1.0, 10.0, 100.0) for _ in range(4)
+    ]
     assert examples.files() == before
 
 
