@@ -1,3 +1,4 @@
+# ruff: noqa: B018, PT012 - an operator is how a while loop is reported
 from __future__ import annotations
 
 import copy
@@ -11,381 +12,10 @@ import time
 import weakref
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from flor_trace import _pure, _speedups
 
-FOR, WHILE, RAW = 0, 1, 1
-
-try:
-    from flor_trace import _native
-except ImportError:
-    _native = None
-
-TWINS = [
-    pytest.param(
-        _native,
-        id="native",
-        marks=[
-            pytest.mark.native,
-            pytest.mark.skipif(_native is None, reason="the C extension is not built"),
-        ],
-    ),
-    pytest.param(_pure, id="pure"),
-]
-
-
-@pytest.fixture(params=TWINS)
-def twin(request):
-    yield request.param
-    request.param.set_handler(None, None)
-
-
-@pytest.fixture
-def native(twin):
-    if twin is _pure:
-        pytest.skip("Python frames cannot be hidden from Python")
-    return twin
-
-
-class Events(list):
-    """The callbacks of a twin: `n` for a boundary, the word for an exit."""
-
-    def __init__(self, twin):
-        super().__init__()
-        twin.set_handler(lambda li: self.append(li.n), lambda li, how: self.append(how))
-
-
-@pytest.fixture
-def events(twin):
-    return Events(twin)
-
-
-# -- events of loops ---------------------------------------------------------------------------
-
-
-def test_a_for_loop_reports_each_boundary_and_its_exhaustion(twin, events):
-    items = [item for item in "ab"]
-    seen = []
-
-    for item in twin.Site(None, FOR)[items]:
-        seen.append(item)
-        events.append(item)
-
-    assert seen == items
-    assert events == [0, "a", 1, "b", 2, "exhausted"]
-
-
-def test_an_empty_loop_has_one_boundary(twin, events):
-    for _ in twin.Site(None, FOR)[()]:
-        raise AssertionError
-
-    assert events == [0, "exhausted"]
-
-
-def test_break_leaves_a_loop(twin, events):
-    for item in twin.Site(None, FOR)[range(5)]:
-        if item == 1:
-            break
-
-    assert events == [0, 1, "left"]
-
-
-def test_return_leaves_all_loops_of_the_function(twin, events):
-    outer, inner = twin.Site(None, FOR), twin.Site(None, FOR)
-
-    def search():
-        for i in outer["ab"]:
-            for j in inner["cd"]:
-                if i + j == "bd":
-                    return i + j
-        return None
-
-    assert search() == "bd"
-    assert events == [0, 0, 1, 2, "exhausted", 1, 0, 1, "left", "left"]
-
-
-def test_an_exception_in_the_body_leaves_a_loop_as_raised(twin, events):
-    with pytest.raises(ZeroDivisionError):
-        for item in twin.Site(None, FOR)[[1, 0]]:
-            1 / item
-
-    assert events == [0, 1, "raised"]
-
-
-def test_an_exception_of_the_iterator_leaves_a_loop_as_raised(native, events):
-    def items():
-        yield 1
-        raise KeyError
-
-    with pytest.raises(KeyError):
-        for _ in native.Site(None, FOR)[items()]:
-            pass
-
-    assert events == [0, 1, "raised"]
-
-
-def test_a_handled_exception_does_not_make_a_break_an_error(twin, events):
-    for _ in twin.Site(None, FOR)[range(3)]:
-        try:
-            raise KeyError
-        except KeyError:
-            break
-
-    assert events == [0, "left"]
-
-
-def test_closing_a_generator_leaves_its_loop(twin, events):
-    site = twin.Site(None, FOR)
-
-    def numbers():
-        for item in site[range(9)]:
-            yield item
-
-    generator = numbers()
-    next(generator)
-    generator.close()
-
-    assert events == [0, "left"]
-
-
-def test_closing_a_generator_inside_try_leaves_its_loop(native, events):
-    site = native.Site(None, FOR)
-
-    def numbers():
-        for item in site[range(9)]:
-            try:
-                yield item
-            finally:
-                events.append("finally")
-
-    generator = numbers()
-    next(generator)
-    generator.close()
-
-    assert events == [0, "finally", "left"]
-
-
-def test_a_dropped_generator_leaves_its_loop(twin, events):
-    site = twin.Site(None, FOR)
-    generator = (item for item in site[range(9)])
-    next(generator)
-    del generator
-
-    assert events == [0, "left"]
-
-
-def test_a_while_loop_reports_like_a_for_loop(twin, events):
-    site = twin.Site(None, WHILE)
-    k = 0
-    sentinel = iter(site)
-    while k < 2:
-        ~sentinel
-        k += 1
-    -sentinel
-    del sentinel
-
-    assert events == [0, 1, 2, "exhausted"]
-    assert (site.entries, site.iterations) == (1, 2)
-
-
-def test_break_leaves_a_while_loop(twin, events):
-    sentinel = iter(twin.Site(None, WHILE))
-    ~sentinel
-    del sentinel
-
-    assert events == [0, "left"]
-
-
-def test_an_exception_leaves_a_while_loop_as_raised(twin, events):
-    def tick():
-        ~twin.running()[-1]
-
-    def fail():
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        (iter(twin.Site(None, WHILE)), tick(), tick(), fail())
-
-    assert events == [0, 1, "raised"]
-
-
-def test_an_exit_is_told_once(twin, events):
-    sentinel = iter(twin.Site(None, WHILE))
-    ~sentinel
-    -sentinel
-    -sentinel
-    ~sentinel
-    del sentinel
-
-    assert events == [0, 1, "exhausted"]
-
-
-def test_a_loop_that_never_began_is_not_left(twin, events):
-    with pytest.raises(TypeError, match="'int' object is not iterable"):
-        for _ in twin.Site(None, FOR)[3]:
-            raise AssertionError
-    gc.collect()
-
-    assert events == []
-
-
-ENDS = st.sampled_from(["exhausted", "left", "raised"])
-
-
-@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), ENDS), max_size=4))
-@pytest.mark.parametrize("twin", TWINS)
-def test_nested_loops_report_what_they_do(twin, plan):
-    events = Events(twin)
-    outer, inner = twin.Site(None, FOR), twin.Site(None, FOR)
-    expected = []
-    for count, (length, at, how) in enumerate(plan):
-        stops = at < length and how != "exhausted"
-        expected += [count, *range(at + 1 if stops else length + 1)]
-        expected.append(how if stops else "exhausted")
-
-    for length, at, how in outer[plan]:
-        try:
-            for item in inner[range(length)]:
-                if item == at and how == "left":
-                    break
-                if item == at and how == "raised":
-                    raise KeyError
-        except KeyError:
-            continue
-    twin.set_handler(None, None)
-
-    assert events == [*expected, len(plan), "exhausted"]
-    assert inner.entries == len(plan)
-
-
-# -- what stays as in a plain loop -------------------------------------------------------------
-
-
-def test_references_are_those_of_a_plain_loop(twin, events):
-    class Items:
-        left = 3
-
-        def __iter__(self):
-            return self
-
-        def __next__(self):
-            self.left -= 1
-            if self.left < 0:
-                raise StopIteration
-            return self.left
-
-    def plain(items):
-        return [sys.getrefcount(items), *_counts(items, items), sys.getrefcount(items)]
-
-    def reported(items, site):
-        return [sys.getrefcount(items), *_counts(items, site[items]), sys.getrefcount(items)]
-
-    def _counts(items, iterable):
-        counts = []
-        for _ in iterable:
-            counts.append(sys.getrefcount(items) - (iterable is items))
-            iterable = items
-        return counts
-
-    assert reported(Items(), twin.Site(None, FOR)) == plain(Items())
-
-
-def test_an_iterator_may_change_its_class(twin, events):
-    class Ones:
-        def __iter__(self):
-            return self
-
-        def __next__(self):
-            return 1
-
-    class Nothing(Ones):
-        def __next__(self):
-            raise StopIteration
-
-    items = Ones()
-    for _ in twin.Site(None, FOR)[items]:
-        items.__class__ = Nothing
-
-    assert events == [0, 1, "exhausted"]
-
-
-def test_a_trace_function_sees_nothing_of_the_callbacks(twin, events):
-    seen = []
-
-    def trace(frame, event, _argument):
-        seen.append(frame.f_code.co_name)
-        return trace
-
-    def program():
-        for item in twin.Site(None, FOR)[range(5)]:
-            if item == 2:
-                break
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    program()
-    sys.settrace(before)
-
-    assert events == [0, 1, 2, "left"]
-    assert "<lambda>" not in seen
-    assert set(seen) == {"program"} or twin is _pure
-
-
-def test_the_depth_of_recursion_is_that_of_a_plain_program(native):
-    def deepest(wrap):
-        reached = []
-
-        def descend(depth):
-            reached[:] = [depth]
-            for _ in wrap("x"):
-                descend(depth + 1)
-
-        with pytest.raises(RecursionError):
-            descend(0)
-        return reached
-
-    Events(native)
-    site = native.Site(None, FOR)
-
-    assert deepest(site.__getitem__) == deepest(str)
-
-
-def test_no_callback_is_made_near_the_recursion_limit(twin, events):
-    site = twin.Site(None, FOR)
-
-    def descend(depth):
-        for _ in site["x"]:
-            descend(depth + 1)
-
-    with pytest.raises(RecursionError):
-        descend(0)
-
-    assert events.count(0) == events.count("raised") < sys.getrecursionlimit() - 99
-
-
-def test_loops_leak_nothing(twin):
-    twin.set_handler(lambda li: (li.lookup(("i", "x")), li.locals()), lambda li, how: li.tag)
-    site, sentinel = twin.Site(None, FOR), twin.Site(None, WHILE)
-
-    def work():
-        for i in site[range(3)]:
-            for x in site[[i]]:
-                twin.running(), twin.frames({__file__}), x
-            if i == 1:
-                break
-        s = iter(sentinel)
-        ~s, -s
-
-    def blocks_after(rounds):
-        for _ in range(rounds):
-            work()
-        gc.collect()
-        return sys.getallocatedblocks()
-
-    before = blocks_after(200)
-    assert abs(blocks_after(600) - before) < 50
+FOR, WHILE, REPORT, RAW = 0, 1, 0, 1
 
 
 # -- the handler -------------------------------------------------------------------------------
@@ -443,3 +73,285 @@ def test_an_interrupt_in_a_callback_reaches_the_program(twin, part):
         for _ in twin.Site(None, FOR)[range(3)]:
             break
         time.sleep(2)
+
+
+def test_a_handler_must_be_two_callables_or_none(twin):
+    for wrong in [(None, print), (print, None), (1, 2)]:
+        with pytest.raises(TypeError, match="two callables, or None twice"):
+            twin.set_handler(*wrong)
+
+
+def test_loops_go_on_when_the_handler_is_taken_away(twin):
+    calls = []
+
+    def boundary(li):
+        calls.append(li.n)
+        twin.set_handler(None, None)
+
+    twin.set_handler(boundary, lambda li, how: calls.append(how))
+    site = twin.Site(None, FOR)
+
+    assert list(site[range(5)]) == [0, 1, 2, 3, 4]
+    assert calls == [0]
+    assert (site.entries, site.iterations) == (1, 5)
+
+
+def test_a_loop_is_not_told_to_a_handler_it_did_not_begin_under(twin, events):
+    later = []
+    for item in twin.Site(None, FOR)[range(3)]:
+        if item == 0:
+            twin.set_handler(later.append, lambda li, how: later.append(how))
+
+    assert events == [0]
+    assert later == []
+
+
+def test_a_quiet_loop_only_counts(twin, events):
+    site = twin.Site(None, FOR)
+    for item in site[range(10)]:
+        if item == 1:
+            (loop,) = twin.running()
+            loop.quiet = True
+
+    assert events == [0, 1]
+    assert loop.quiet is True
+    assert (loop.n, site.iterations) == (10, 10)
+
+
+def test_a_quiet_loop_can_be_heard_again(twin, events):
+    for item in twin.Site(None, FOR)[range(4)]:
+        twin.running()[0].quiet = item == 1
+
+    assert events == [0, 1, 3, 4, "exhausted"]
+
+
+def test_a_loop_that_was_kept_by_the_handler_is_over(twin):
+    kept = []
+    twin.set_handler(lambda li: None, lambda li, how: kept.append(li))
+    site = twin.Site(None, FOR)
+
+    def program():
+        for item in site[range(3)]:
+            if item:
+                break
+
+    program()
+    program()
+
+    assert [loop.n for loop in kept] == [2, 2]
+    assert kept[0].locals() is None
+    assert kept[0].lookup(("item",)) == (twin.UNBOUND,)
+    assert twin.running() == []
+    kept.clear()
+    assert site.entries == 2
+
+
+def test_a_loop_in_a_cycle_of_its_tag_ends_with_the_collector(twin, events):
+    class Tag:
+        pass
+
+    def program():
+        for _ in twin.Site(None, FOR)[range(3)]:
+            (loop,) = twin.running()
+            loop.tag = tag = Tag()
+            tag.loop = loop
+            return weakref.ref(tag)
+        return None
+
+    tag = program()
+    gc.collect()
+
+    assert tag() is None
+    assert events == [0, "left"]
+
+
+def test_other_threads_run_their_loops_untouched(twin, events):
+    items, seen = [1, 2], []
+
+    def program():
+        seen.append(twin.Site(None, FOR)[items] is items)
+        sentinel = iter(twin.Site(None, WHILE))
+        seen.append((~sentinel, -sentinel, twin.running()))
+
+    thread = threading.Thread(target=program)
+    thread.start()
+    thread.join()
+
+    assert seen == [True, (None, None, [])]
+    assert events == []
+
+
+def test_a_generator_resumed_on_another_thread_is_not_reported_there(twin, events):
+    site = twin.Site(None, FOR)
+
+    def numbers():
+        for item in site[range(5)]:
+            yield item + 1
+
+    generator = numbers()
+    next(generator)
+    thread = threading.Thread(target=lambda: next(generator))
+    thread.start()
+    thread.join()
+    next(generator)
+    generator.close()
+
+    assert events == [0, 2, "left"]
+
+
+# -- sites -------------------------------------------------------------------------------------
+
+
+def test_a_raw_site_gives_back_the_iterable(twin, events):
+    items = [1]
+    site = twin.Site("info", FOR)
+    site.mode = RAW
+
+    assert site[items] is items
+    assert (site.info, site.kind, site.mode, site.entries) == ("info", FOR, RAW, 0)
+
+
+def test_a_site_without_a_handler_gives_back_the_iterable(twin):
+    items = [1]
+
+    assert twin.Site(None, FOR)[items] is items
+
+
+@pytest.mark.parametrize("mode", [REPORT, RAW])
+def test_the_sentinel_of_an_unreported_while_does_nothing(twin, mode):
+    site = twin.Site(None, WHILE, mode)
+    sentinel = iter(site)
+
+    assert (~sentinel, ~sentinel, -sentinel) == (None, None, None)
+    assert sentinel.n == 2
+    assert (site.entries, twin.running()) == (0, [])
+
+
+def test_a_site_of_one_kind_cannot_be_used_as_the_other(twin):
+    with pytest.raises(TypeError, match=r"iter\(site\) begins its loop"):
+        twin.Site(None, WHILE)[()]
+    with pytest.raises(TypeError, match=r"by site\[iterable\]"):
+        iter(twin.Site(None, FOR))
+
+
+def test_kind_and_mode_are_checked(twin):
+    for make in [lambda: twin.Site(None, 2), lambda: twin.Site(None, 0, -1)]:
+        with pytest.raises(ValueError, match="must be 0 or 1"):
+            make()
+    with pytest.raises(TypeError):
+        twin.Site(None, "for")
+    site = twin.Site(None, FOR)
+    with pytest.raises(ValueError, match="mode must be 0 or 1, not 2"):
+        site.mode = 2
+    for name in ("kind", "info", "entries", "iterations"):
+        with pytest.raises(AttributeError):
+            setattr(site, name, 1)
+
+
+def test_a_copied_site_reports_nothing(twin):
+    other = copy.copy(twin.Site("info", WHILE))
+
+    assert (type(other), other.info, other.kind, other.mode) == (twin.Site, None, WHILE, RAW)
+
+
+def test_a_pickled_site_finds_the_twin_of_the_reader():
+    other = pickle.loads(pickle.dumps(_speedups.Site(None, FOR)))
+
+    assert type(other) is _speedups.Site
+    assert other.mode == RAW
+
+
+def test_loops_are_made_by_sites_only(twin):
+    with pytest.raises(TypeError, match="cannot create"):
+        twin.LoopIter()
+
+
+# -- loops -------------------------------------------------------------------------------------
+
+
+def test_expected_is_the_number_of_items_of_builtin_iterators(twin, events):
+    class Hinted:
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            raise StopIteration
+
+        def __length_hint__(self):
+            raise AssertionError("the program's code must not run")
+
+    begun = iter([1, 2, 3, 4])
+    next(begun)
+    cases = [
+        (range(3), 3),
+        ([1, 2], 2),
+        ((1,), 1),
+        (begun, 3),
+        ({1: 2}, -1),
+        ("ab", -1),
+        ((x for x in "ab"), -1),
+        (Hinted(), -1),
+        (range(10**30, 10**30 + 2), -1),
+    ]
+
+    for items, count in cases:
+        loop = iter(twin.Site(None, FOR)[items])
+        assert loop.expected == count
+        list(zip(loop, "a", strict=False))
+        assert loop.expected == count
+    assert iter(twin.Site(None, WHILE)).expected == -1
+
+
+def test_n_can_be_set_and_the_totals_stay_true(twin, events):
+    site = twin.Site(None, FOR)
+    for item in site[[1, 2]]:
+        if item == 1:
+            (loop,) = twin.running()
+            loop.n = 10
+            assert loop.expected == 2
+    assert events == [0, 10, 11, "exhausted"]
+    assert (loop.n, site.iterations) == (11, 2)
+
+
+def test_the_attributes_of_a_loop_are_checked(twin, events):
+    loop = iter(twin.Site(None, FOR)["a"])
+
+    assert (loop.n, loop.quiet, loop.tag, loop.site.kind) == (0, False, None, FOR)
+    for name, value in [("n", "1"), ("n", None), ("quiet", 1)]:
+        with pytest.raises(TypeError):
+            setattr(loop, name, value)
+    for name in ("site", "expected"):
+        with pytest.raises(AttributeError):
+            setattr(loop, name, 1)
+
+
+def test_unbound_shows_what_it_is(twin):
+    assert repr(twin.UNBOUND) == "<unbound>"
+
+
+# -- the choice --------------------------------------------------------------------------------
+
+
+def _choice(value):
+    code = "import flor_trace._speedups as s; print(s.NATIVE, s.REASON, s.Site.__module__)"
+    environment = {**os.environ, "FLOR_TRACE_NATIVE": value}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_the_environment_can_ask_for_the_python_twins():
+    assert _choice("0").startswith("False the C extension is not used: FLOR_TRACE_NATIVE=0")
+
+
+@pytest.mark.native
+@pytest.mark.skipif(not _speedups.NATIVE, reason="the C extension is not built")
+def test_the_c_twins_are_used_where_they_are_built():
+    assert _choice("1") == "True  flor_trace._speedups\n"
+
+
+def test_both_twins_have_the_same_names():
+    names = set(_pure.__all__)
+
+    assert names == set(_speedups.__all__) - {"NATIVE", "REASON", "native_wanted"}
+    assert all(hasattr(_speedups, name) for name in _speedups.__all__)
