@@ -31,7 +31,8 @@ FLUSH_SECONDS = 0.5
 #: What is kept for a full disk to become free again before frames are refused.
 _KEPT_WHEN_FULL = 16 << 20
 
-_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+# Not ensure_ascii: of two lone surrogates in a row, its escapes would make one character.
+_to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False, ensure_ascii=False).encode
 
 
 class JournalWriter:
@@ -59,7 +60,12 @@ class JournalWriter:
         except OSError as error:
             raise self._failed("made", error) from error
         self._add(_HEADER)
-        self.flush()
+        try:
+            self.flush()
+        except StoreError:
+            os.close(self._fd)
+            path.unlink(missing_ok=True)
+            raise
 
     def append(self, frame: Mapping[str, Any]) -> None:
         """Add a frame; it is in the file by the next `flush`, and after `sync` for good.
@@ -67,7 +73,7 @@ class JournalWriter:
         Raises `StoreError` if the file cannot be written, and keeps the frame for a later attempt;
         `ValueError` or `TypeError` if JSON has no form for it, upon which nothing is added.
         """
-        payload = _encode(frame).encode("ascii")
+        payload = _to_json(frame).encode("utf-8", "surrogatepass")
         if os.getpid() != self._pid:
             return
         if not 0 < len(payload) <= _LARGEST_FRAME:
@@ -239,10 +245,23 @@ def _read_frame(file: BinaryIO, left: int) -> dict[str, Any] | None:
     if len(payload) < length or digest(payload)[:8] != expected:
         return None
     try:
-        frame = json.loads(payload)
+        frame = _decode(payload)
     except (ValueError, RecursionError):
         return None
     return frame if isinstance(frame, dict) else None
+
+
+def _decode(payload: bytes) -> object:
+    """Return what the JSON says; raise ValueError or RecursionError if it is none."""
+    text = payload.decode("utf-8", "surrogatepass")
+    try:
+        return json.loads(text)
+    except ValueError:
+        # The recorded program may have lifted Python's limit on the digits of an int; decimals
+        # have none.
+        from decimal import Decimal  # noqa: PLC0415
+
+        return json.loads(text, parse_int=lambda digits: int(Decimal(digits)))
 
 
 def _sync_directory(path: Path) -> None:

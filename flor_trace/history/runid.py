@@ -65,7 +65,7 @@ def claim_run_dir(
 
 
 def resolve_run(text: str, candidates: Mapping[RunId, str | None]) -> RunId:
-    """Return the one run that is meant by an id, a run's name, or a unique beginning or end of an id.
+    """Return the one run that is meant by an id, a name, or a unique beginning or end of an id.
 
     `candidates` maps ids to names. An exact id wins over a name, a name over a beginning, that
     over an end. Raises `NothingMatched` with near matches if there is none, and `UsageError` with
@@ -77,8 +77,8 @@ def resolve_run(text: str, candidates: Mapping[RunId, str | None]) -> RunId:
             return found[0]
         if found:
             raise UsageError(
-                f"{text!r} could be any of {len(found)} runs: {_shown(reversed(found), candidates)}. "
-                f"Give more of the id."
+                f"{text!r} could be any of {len(found)} runs: "
+                f"{_shown(reversed(found), candidates)}. Give more of the id."
             )
     raise NothingMatched(f"No run is called {text!r}. {_hint(text, candidates)}")
 

@@ -27,6 +27,7 @@ _INDEX_MAGIC = b"\x89flor_idx\r\n\0"
 _INDEX_VERSION = 1
 _ENTRY = struct.Struct(f"<{KEY_SIZE}sQQ")
 _DIGEST_SIZE = 16
+_LARGEST_INDEX = 1 << 30
 
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,119}", re.ASCII)
 
@@ -57,12 +58,10 @@ def is_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def pack_names(packs: Path) -> list[str]:
-    """Return the names of the packs in a directory, without suffix, sorted; raise OSError."""
-    found = (
-        name.removesuffix(PACK_SUFFIX) for name in os.listdir(packs) if name.endswith(PACK_SUFFIX)
-    )
-    return sorted(name for name in found if is_name(name))
+def pack_names(packs: Path, suffix: str = PACK_SUFFIX) -> list[str]:
+    """Return the names of the packs, or their indexes, without suffix, sorted; raise OSError."""
+    found = (name for name in os.listdir(packs) if name.endswith(suffix))
+    return sorted(filter(is_name, (name.removesuffix(suffix) for name in found)))
 
 
 def walk(fd: int, start: int, end: int) -> Iterator[Entry]:
@@ -89,32 +88,33 @@ def begins_well(fd: int) -> bool:
 
 
 def write_index(packs: Path, name: str, index: Index) -> None:
-    """Write the sidecar of a pack; raise OSError. Only for packs that are durable up to `covers`."""
+    """Write the sidecar of a pack that is durable up to `covers`; raise OSError."""
     body = _INDEX_HEADER.pack(_INDEX_MAGIC, _INDEX_VERSION, index.covers, len(index.entries))
     body += b"".join(_ENTRY.pack(*entry) for entry in index.entries)
     files.publish(packs / (name + INDEX_SUFFIX), [body, digest(body)])
 
 
-def read_index(packs: Path, name: str, pack_length: int) -> Index | None:
-    """Return the sidecar of a pack, or None where there is no sound one for a pack that long."""
+def read_index(packs: Path, name: str) -> Index | None:
+    """Return the sidecar of a pack, or None where there is no sound one.
+
+    A pack shorter than the index `covers` has lost its end since.
+    """
     try:
         with files.reading(packs / (name + INDEX_SUFFIX)) as fd:
-            # Every entry stands for at least a header in the pack, which bounds an honest sidecar.
-            limit = _INDEX_HEADER.size + pack_length // HEADER_SIZE * _ENTRY.size + _DIGEST_SIZE
             length = os.fstat(fd).st_size
-            data = files.read_exactly(fd, length, 0) if length <= limit else b""
+            data = files.read_exactly(fd, length, 0) if length <= _LARGEST_INDEX else b""
     except OSError:
         return None
-    return _parse_index(data, pack_length)
+    return _parse_index(data)
 
 
-def _parse_index(data: bytes, pack_length: int) -> Index | None:
+def _parse_index(data: bytes) -> Index | None:
     body = data[:-_DIGEST_SIZE]
     if len(body) < _INDEX_HEADER.size or digest(body) != data[-_DIGEST_SIZE:]:
         return None
     magic, version, covers, count = _INDEX_HEADER.unpack_from(body)
     whole = len(body) == _INDEX_HEADER.size + count * _ENTRY.size
-    if (magic, version) != (_INDEX_MAGIC, _INDEX_VERSION) or not whole or covers > pack_length:
+    if (magic, version) != (_INDEX_MAGIC, _INDEX_VERSION) or not whole:
         return None
     entries = map(Entry._make, _ENTRY.iter_unpack(body[_INDEX_HEADER.size :]))
     return Index(covers, tuple(entries))
@@ -134,7 +134,7 @@ def durable_keys(packs: Path, limit: int) -> set[Key]:
             length = os.lstat(packs / (name + PACK_SUFFIX)).st_size
         except OSError:
             continue
-        index = read_index(packs, name, length)
-        if index is not None:
+        index = read_index(packs, name)
+        if index is not None and index.covers <= length:
             keys.update(entry.key for entry in index.entries)
     return keys

@@ -22,6 +22,9 @@ _DIRECTORIES = ("packs", "runs", "cache")
 _LARGEST_STAMP = 4096
 _RUN_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,79}", re.ASCII)
 
+#: The files at the top, also while `files.publish` is writing them.
+_OWN_FILE = re.compile(rf"({re.escape(_IGNORE)}|{re.escape(_STAMP)})(\.[0-9a-f]{{10}}\.tmp)?")
+
 _ELSEWHERE = "choose another place with `--store DIR`"
 
 
@@ -29,37 +32,37 @@ _ELSEWHERE = "choose another place with `--store DIR`"
 class Store:
     """Where the parts of an opened store are; holds no open files and may be shared freely."""
 
-    root: Path
+    path: Path  #: its directory
 
     @property
     def packs(self) -> Path:
         """The directory of packs."""
-        return self.root / "packs"
+        return self.path / "packs"
 
     @property
     def runs(self) -> Path:
         """The directory with one directory for each run."""
-        return self.root / "runs"
+        return self.path / "runs"
 
     @property
     def catalog(self) -> Path:
         """The SQLite file over all journals."""
-        return self.root / "catalog.sqlite"
+        return self.path / "catalog.sqlite"
 
     @property
     def cache(self) -> Path:
         """The directory of rewritten bytecode."""
-        return self.root / "cache"
+        return self.path / "cache"
 
     @property
     def code(self) -> Path:
         """The git repository that keeps snapshots of projects that are in none."""
-        return self.root / "code.git"
+        return self.path / "code.git"
 
     @property
     def snapshot_stat(self) -> Path:
         """The file that remembers what the last snapshot saw."""
-        return self.root / "snapshot-stat.json"
+        return self.path / "snapshot-stat.json"
 
     def run_dir(self, runid: RunId) -> Path:
         """Return the directory of a run; raise `UsageError` for what cannot be a run's id."""
@@ -118,9 +121,8 @@ def _refuse_foreign(path: Path) -> None:
 
     A store whose making was cut off, or is under way in another process, holds only our names.
     """
-    ours = {*_DIRECTORIES, _IGNORE, _STAMP}
     for name in sorted(os.listdir(path)):
-        if name not in ours and not name.endswith(".tmp"):
+        if name not in _DIRECTORIES and not _OWN_FILE.fullmatch(name):
             raise StoreFormatError(
                 f"{path} is not a store of flor_trace but holds other files, such as {name!r}. "
                 f"Nothing was changed; name an empty or new directory with `--store DIR`."
@@ -172,9 +174,11 @@ def _read_format(path: Path) -> object:
 
 def _not_usable(path: Path, error: OSError, *, create: bool) -> StoreNotWritable | StoreFormatError:
     """Return the error to raise for what the operating system said."""
+    where = f" ({error.filename})" if error.filename not in (None, str(path)) else ""
+    reason = f"{error.strerror or error}{where}"
     if create:
         return StoreNotWritable(
-            f"The store {path} cannot be made or written: {error.strerror or error}. "
+            f"The store {path} cannot be made or written: {reason}. "
             f"Free the way or the space, or {_ELSEWHERE}."
         )
     if isinstance(error, FileNotFoundError) and not path.exists():
@@ -183,6 +187,6 @@ def _not_usable(path: Path, error: OSError, *, create: bool) -> StoreNotWritable
             f"or say where the store is with `--store DIR`."
         )
     return StoreFormatError(
-        f"The store {path} cannot be read: {error.strerror or error}. Put right what is missing "
+        f"The store {path} cannot be read: {reason}. Put right what is missing "
         f"or forbidden, or {_ELSEWHERE}."
     )

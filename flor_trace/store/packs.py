@@ -160,9 +160,9 @@ class PackWriter:
                 self._known.difference_update(pack.pending())
             self._finish()
             raise StoreNotWritable(
-                f"{pack.path} could not be brought to the disk: {error.strerror or error}. What was "
-                f"stored since the last flush is lost and goes to a new pack when stored again; "
-                f"check the disk."
+                f"{pack.path} could not be brought to the disk: {error.strerror or error}. What "
+                f"was stored since the last flush counts as lost, and goes to a new pack when it "
+                f"is stored again; check the disk."
             ) from error
         if pack.end >= self._limit:
             self._finish()
@@ -175,7 +175,7 @@ class PackWriter:
 
 
 class _OpenPack:
-    """A pack file that is being written; only its `PackWriter` calls it, under the writer's lock."""
+    """A pack file that is being written; its `PackWriter` calls it, holding the lock."""
 
     def __init__(self, packs: Path, name: str) -> None:
         self._packs = packs

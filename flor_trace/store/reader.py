@@ -56,6 +56,7 @@ class PackReader:
         self._places: dict[Key, _Place] = {}
         self._copies: dict[Key, list[_Place]] = {}
         self._open: OrderedDict[str, int] = OrderedDict()
+        self._unreadable: dict[str, str] = {}
 
     def __enter__(self) -> PackReader:
         return self
@@ -69,7 +70,7 @@ class PackReader:
         self.close()
 
     def get(self, address: Address) -> bytes:
-        """Return the bytes, verified; raise `ChunkMissing`, or `ChunkDamaged` if no copy is good."""
+        """Return the bytes, verified; raise `ChunkMissing`, or `ChunkDamaged` if all are bad."""
         key = key_of(address)
         damage: ChunkDamaged | None = None
         for place in self._find(key):
@@ -79,9 +80,13 @@ class PackReader:
                 damage = damage or error
         if damage is not None:
             raise damage
+        unread = "".join(
+            f" {name} cannot be read: {why}." for name, why in self._unreadable.items()
+        )
         raise ChunkMissing(
-            f"No pack in {self._packs} holds the chunk {address}. If it was recorded elsewhere, pull "
-            f"it from there; otherwise `flor_trace fsck` shows which checkpoints need it."
+            f"No pack in {self._packs} holds the chunk {address}.{unread} If it was recorded "
+            f"elsewhere, pull it from there; otherwise `flor_trace fsck` shows which checkpoints "
+            f"need it."
         )
 
     def has(self, address: Address) -> bool:
@@ -124,16 +129,16 @@ class PackReader:
         try:
             with files.reading(self._packs / (name + PACK_SUFFIX)) as fd:
                 length = os.fstat(fd).st_size
-                index = read_index(self._packs, name, length)
-                if index is not None:
+                index = read_index(self._packs, name)
+                if index is not None and index.covers <= length:
                     self._add(name, (e for e in index.entries if e.offset >= pack.known_to))
                     pack.finished = True
                 elif begins_well(fd):
                     pack.known_to = self._add(name, walk(fd, pack.known_to, length), pack.known_to)
-        except OSError:
-            # Gone since it was listed, or unreadable: its chunks are missing, which `get` will say
-            # of each of them, and `fsck` of the pack.
-            return
+            self._unreadable.pop(name, None)
+        except OSError as error:
+            # The other packs are still good; `get` tells of this one if a chunk is missing.
+            self._unreadable[name] = error.strerror or str(error)
 
     def _add(self, name: str, entries: Iterable[Entry], end: int = 0) -> int:
         """Note the entries of a pack, and return where the last of them ends."""
@@ -150,6 +155,7 @@ class PackReader:
             return
         for name in gone:
             del self._seen[name]
+            self._unreadable.pop(name, None)
             if name in self._open:
                 os.close(self._open.pop(name))
         places = [(key, place) for key, place in self._places.items() if place.pack not in gone]

@@ -1,0 +1,266 @@
+"""Storing chunks beside the program: one hidden thread, and a queue with a bound."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from flor_trace.errors import StoreError
+from flor_trace.store.framing import Buffer
+from flor_trace.store.layout import Store
+from flor_trace.store.packs import PackWriter
+from flor_trace.types import Address
+
+#: One piece of work, done in the thread with the writer of the run's pack.
+Job = Callable[[PackWriter], None]
+Failure = OSError | StoreError | MemoryError
+Guard = Callable[[Callable[[], None]], None]
+
+MAX_BYTES = 512 << 20
+
+#: The thread ends after so many idle seconds: most of the time the program has no extra thread.
+_LINGER = 1.0
+#: How long to wait for the system to be done with a thread that has ended.
+_GONE_WITHIN = 1.0
+_GONE_CHECK = 0.0001
+#: Raised by the faulting thread itself; a thread that blocks them dies without a traceback.
+_FAULTS = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT})
+
+
+@dataclass(slots=True)
+class _Task:
+    """Jobs that were accepted together: each is done only if those before it did not fail."""
+
+    jobs: deque[Job]
+    nbytes: int
+
+
+def _unguarded(job: Callable[[], None]) -> None:
+    job()
+
+
+class BackgroundWriter:
+    """Does jobs one after the other in a thread that the program does not see.
+
+    Any thread may call any method, signal handlers too; jobs may call none of them but `submit`.
+    The thread starts with a job and ends when there has been none for a while, so it is not there
+    most of the time. `before_fork` ends it at once; the next call starts it again where work is
+    left. In a forked child every method does nothing.
+
+    A job that raises OSError, `StoreError` or MemoryError has its exception handed to `on_error`,
+    in the thread, and the writer goes on with the next task. `guard` is called with every job, to
+    deal with whatever else may be raised.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        name: str,
+        *,
+        on_error: Callable[[Failure], None],
+        max_bytes: int = MAX_BYTES,
+        guard: Guard = _unguarded,
+    ) -> None:
+        self._packs = PackWriter(store, name)
+        self._on_error = on_error
+        self._max_bytes = max_bytes
+        self._guard = guard
+        self._pid = os.getpid()
+        # Reentrant, so that a signal handler that interrupts us and runs recorded code, or forks,
+        # does not wait for itself.
+        self._changed = threading.Condition(threading.RLock())
+        self._tasks: deque[_Task] = deque()
+        self._queued = 0
+        self._worker: object | None = None
+        self._ended: set[int] = set()
+        self._parked = False
+        self._closed = False
+
+    @property
+    def queued_bytes(self) -> int:
+        """How many bytes wait to be stored."""
+        return self._queued
+
+    def submit(self, job: Job | Sequence[Job], nbytes: int) -> bool:
+        """Take a job that keeps `nbytes` of memory until it is done; return whether it was taken.
+
+        It is not when that would keep more than `max_bytes` waiting: then leave out what the job
+        was for, and count it. Several jobs are taken or refused together; when one fails, the
+        rest of them are dropped, and between two of them the thread can be stopped for a fork.
+        """
+        if os.getpid() != self._pid:
+            return False
+        task = _Task(deque([job] if callable(job) else job), nbytes)
+        with self._changed:
+            if self._closed or self._queued + nbytes > self._max_bytes:
+                return False
+            if task.jobs:
+                self._tasks.append(task)
+                self._queued += nbytes
+                self._parked = False
+                self._ensure_worker()
+                self._changed.notify_all()
+        return True
+
+    def put(self, data: Buffer, stored: Callable[[Address], None]) -> bool:
+        """Store bytes, then call `stored` with their address, in the thread; return as `submit`.
+
+        The bytes must not change until then.
+        """
+
+        def put(packs: PackWriter) -> None:
+            stored(packs.put(data))
+
+        return self.submit(put, memoryview(data).nbytes)
+
+    def drain(self, timeout: float | None = None) -> bool:
+        """Return True when nothing is left to do, or False after `timeout` seconds."""
+        if os.getpid() != self._pid:
+            return True
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            self._parked = False
+            while self._tasks:
+                if not self._ensure_worker():
+                    break
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return False
+                self._changed.wait(left)
+        # Python starts no threads any more while it shuts down: the work is then done here.
+        while self._tasks:
+            self._step()
+        return True
+
+    def before_fork(self) -> None:
+        """Return when the thread has ended, after the job it is at; the queue stays as it is.
+
+        Otherwise the child would inherit locks that nobody releases, and Python 3.12 would warn.
+        """
+        if os.getpid() != self._pid:
+            return
+        with self._changed:
+            self._parked = True
+            self._changed.notify_all()
+            while self._worker is not None:
+                self._changed.wait()
+            ended, self._ended = self._ended, set()
+        _await_gone(ended)
+
+    def after_fork(self) -> None:
+        """Go on with what is left, in the parent."""
+        if os.getpid() != self._pid:
+            return
+        with self._changed:
+            self._parked = False
+            if self._tasks:
+                self._ensure_worker()
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Do what is left, make it durable and end the thread; return whether that was possible.
+
+        It is not when the work takes more than `timeout` seconds: then the thread is left to it.
+        """
+        if os.getpid() != self._pid:
+            return True
+        with self._changed:
+            self._closed = True
+        if not self.drain(timeout):
+            return False
+        self.before_fork()
+        self._attempt(lambda packs: packs.close())
+        return True
+
+    def _ensure_worker(self) -> bool:
+        """Start the thread unless it is there; return False if Python starts none any more."""
+        if self._worker is None:
+            worker = object()
+            try:
+                # threading.Thread would show up in the program's threading.enumerate().
+                _thread.start_new_thread(self._work, (worker,))
+            except RuntimeError:
+                return False
+            self._worker = worker
+        return True
+
+    def _work(self, worker: object) -> None:
+        """Be the thread."""
+        # A signal sent to the process must find the program's own threads, which may wait for it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _FAULTS)
+        try:
+            while self._wait_for_task(worker):
+                self._step()
+        finally:
+            with self._changed:
+                self._retire(worker)
+
+    def _wait_for_task(self, worker: object) -> bool:
+        """Return True when there is work; return False, counting as ended, to end the thread."""
+        with self._changed:
+            while not self._parked:
+                if self._tasks:
+                    return True
+                if self._closed or not (self._changed.wait(_LINGER) or self._tasks):
+                    break
+            self._retire(worker)
+            return False
+
+    def _retire(self, worker: object) -> None:
+        """Note that a thread is about to end; a new one may have taken its place already."""
+        self._ended = {*filter(_is_there, self._ended), threading.get_native_id()}
+        if self._worker is worker:
+            self._worker = None
+            self._changed.notify_all()
+
+    def _step(self) -> None:
+        """Do the next job."""
+        with self._changed:
+            task = self._tasks[0]
+            job = task.jobs.popleft()
+        succeeded = False
+        try:
+            succeeded = self._attempt(job)
+        finally:
+            with self._changed:
+                if not (succeeded and task.jobs):
+                    self._tasks.popleft()
+                    self._queued -= task.nbytes
+                    self._changed.notify_all()
+
+    def _attempt(self, job: Job) -> bool:
+        """Do a job under the guard, and return whether it succeeded."""
+        succeeded = False
+
+        def attempt() -> None:
+            nonlocal succeeded
+            try:
+                job(self._packs)
+                succeeded = True
+            except (OSError, StoreError, MemoryError) as error:
+                self._on_error(error)
+
+        self._guard(attempt)
+        return succeeded
+
+
+def _is_there(thread: int) -> bool:
+    """Return whether the system still counts a thread; False where it does not say."""
+    return os.path.exists(f"/proc/self/task/{thread}")
+
+
+def _await_gone(threads: set[int]) -> None:
+    """Return when the system does not count the threads any more, or has had time enough.
+
+    A thread that has run its last line is counted a moment longer, also by Python's own check for
+    forks.
+    """
+    deadline = time.monotonic() + _GONE_WITHIN
+    for thread in threads:
+        while _is_there(thread) and time.monotonic() < deadline:
+            time.sleep(_GONE_CHECK)
