@@ -179,7 +179,7 @@ class Catalog:
         """Why journals could not be read, and which frames made no sense."""
         rows = self._ask(
             lambda database: database.execute(
-                "SELECT problem FROM journals WHERE problem IS NOT NULL ORDER BY path"
+                "SELECT broken FROM journals WHERE broken IS NOT NULL ORDER BY path"
             ).fetchall()
         )
         found = [str(text) for (text,) in rows]

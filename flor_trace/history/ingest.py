@@ -12,7 +12,7 @@ from typing import Any
 
 from flor_trace.errors import JournalDamaged
 from flor_trace.history.journal import read_journal
-from flor_trace.history.schema import encode
+from flor_trace.history.schema import decode, encode
 
 Frame = dict[str, Any]
 
@@ -74,7 +74,8 @@ def bring_up_to_date(database: sqlite3.Connection, runs: Path) -> None:
         return
     database.execute("BEGIN IMMEDIATE")
     try:
-        _update(database, journals)
+        # Looked at again: another process may just have read further than we saw.
+        _update(database, list(find_journals(runs)))
     except BaseException:
         database.execute("ROLLBACK")
         raise
@@ -89,11 +90,18 @@ class _Known:
     identity: str
     seen: str
     offset: int
+    records: int
+    problems: tuple[str, ...]
 
 
 def _known(database: sqlite3.Connection) -> dict[str, _Known]:
-    rows = database.execute("SELECT path, runid, identity, seen, offset FROM journals")
-    return {path: _Known(*facts) for path, *facts in rows}
+    rows = database.execute(
+        "SELECT path, runid, identity, seen, offset, records, problems FROM journals"
+    )
+    return {
+        path: _Known(runid, identity, seen, offset, records, tuple(decode(problems)))
+        for path, runid, identity, seen, offset, records, problems in rows
+    }
 
 
 def _update(database: sqlite3.Connection, journals: list[JournalFile]) -> None:
@@ -106,7 +114,7 @@ def _update(database: sqlite3.Connection, journals: list[JournalFile]) -> None:
     for journal in journals:
         seen = known_now.get(journal.path)
         if seen is None or seen.seen != journal.seen:
-            _read_new_frames(database, journal, seen.offset if seen else 0)
+            _read_new_frames(database, journal, seen)
 
 
 def _shrank(journal: JournalFile, known: _Known) -> bool:
@@ -123,21 +131,34 @@ def _forget_run(database: sqlite3.Connection, runid: str) -> None:
         database.execute(f"DELETE FROM {table} WHERE runid = ?", (runid,))
 
 
-def _read_new_frames(database: sqlite3.Connection, journal: JournalFile, offset: int) -> None:
-    """Bring the frames of `journal` after `offset` into the tables."""
+def _read_new_frames(
+    database: sqlite3.Connection, journal: JournalFile, known: _Known | None
+) -> None:
+    """Bring the frames of `journal` that the catalog does not know into the tables."""
     reading = _Reading(database, journal)
-    problem = None
+    offset = 0
+    if known is not None:
+        offset, reading.records, reading.problems = (
+            known.offset,
+            known.records,
+            list(known.problems),
+        )
+    broken = None
     try:
         for end, frame in read_journal(journal.file, offset):
             reading.take(frame)
             offset = end
     except JournalDamaged as error:
-        problem = str(error)
-    reading.finish()
+        broken = str(error)
+    facts = (journal.path, journal.runid, journal.identity, journal.seen, offset, broken)
     database.execute(
-        "INSERT OR REPLACE INTO journals VALUES (?, ?, ?, ?, ?, ?)",
-        (journal.path, journal.runid, journal.identity, journal.seen, offset, problem),
+        "INSERT OR REPLACE INTO journals VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (*facts, reading.records, encode(reading.problems[:_MAX_PROBLEMS])),
     )
+    if reading.last is not None:
+        database.execute(
+            "UPDATE runs SET last = ? WHERE runid = ?", (encode(reading.last), journal.runid)
+        )
 
 
 @dataclass(slots=True)
@@ -168,28 +189,11 @@ class _Reading:
         except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
             self.problems.append(f"{frame.get('t')} frame: {type(error).__name__}: {error}")
 
-    def finish(self) -> None:
-        """Add the sums of this pass to the run."""
-        self.database.execute(
-            "UPDATE runs SET records = records + ?, last = coalesce(?, last) WHERE runid = ?",
-            (self.records, encode(self.last) if self.last else None, self.journal.runid),
-        )
-        if self.problems:
-            self._add_problems()
-
-    def _add_problems(self) -> None:
-        for text in self.problems[:_MAX_PROBLEMS]:
-            self.database.execute(
-                "UPDATE runs SET problems = json_insert(problems, '$[#]', ?) "
-                "WHERE runid = ? AND json_array_length(problems) < ?",
-                (text, self.journal.runid, _MAX_PROBLEMS),
-            )
-
     def run(self, frame: Frame) -> None:
         if frame["runid"] != self.journal.runid:
             self.problems.append(f"the journal says it is of run {frame['runid']}")
         self.database.execute(
-            "INSERT OR IGNORE INTO runs VALUES (?, ?, NULL, NULL, 0, '[]')",
+            "INSERT OR IGNORE INTO runs VALUES (?, ?, NULL, NULL)",
             (self.journal.runid, encode(frame)),
         )
 

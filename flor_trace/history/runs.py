@@ -38,26 +38,41 @@ class RunRow:
 def read_runs(database: sqlite3.Connection, runs: Path) -> list[RunRow]:
     """All runs, oldest first."""
     rows = database.execute(
-        "SELECT runid, frame, exit, last, records, problems, (SELECT count(*) "
-        "FROM checkpoints WHERE checkpoints.runid = runs.runid) FROM runs"
+        "SELECT runid, frame, exit, last, (SELECT count(*) FROM checkpoints "
+        "WHERE checkpoints.runid = runs.runid) FROM runs"
     ).fetchall()
-    found = [_row(runs / row[0] / "journal", *row) for row in rows]
+    sums = _sums(database)
+    found = [
+        _row(runs / runid / "journal", runid, *facts, sums=sums[runid]) for runid, *facts in rows
+    ]
     return sorted(found, key=lambda row: (row.tstamp, row.runid))
 
 
-def _row(  # noqa: PLR0913 - these are the columns of the query
+def _sums(database: sqlite3.Connection) -> dict[str, tuple[int, tuple[str, ...]]]:
+    """The number of values, and the frames that made no sense, of each run with its replays."""
+    sums: dict[str, tuple[int, tuple[str, ...]]] = {}
+    for runid, records, problems in database.execute(
+        "SELECT runid, records, problems FROM journals ORDER BY path"
+    ):
+        before = sums.get(runid, (0, ()))
+        sums[runid] = before[0] + records, before[1] + tuple(decode(problems))
+    return sums
+
+
+def _row(
     journal: Path,
     runid: str,
     frame_text: str,
     exit_text: str | None,
     last_text: str | None,
-    records: int,
-    problems: str,
     checkpoints: int,
+    *,
+    sums: tuple[int, tuple[str, ...]],
 ) -> RunRow:
     frame: Frame = decode(frame_text)
     end: Frame | None = decode(exit_text) if exit_text else None
     tstamp = str(frame.get("tstamp", ""))
+    records, problems = sums
     return RunRow(
         runid=RunId(runid),
         name=_text(frame.get("name")),
@@ -71,7 +86,7 @@ def _row(  # noqa: PLR0913 - these are the columns of the query
         records=records,
         checkpoints=checkpoints,
         seconds=_seconds(end, tstamp, journal),
-        problems=_texts(decode(problems)),
+        problems=problems,
         frame=frame,
     )
 

@@ -21,16 +21,16 @@ CREATE TABLE journals (
     identity TEXT NOT NULL,     -- of the file, to see when it was replaced
     seen TEXT NOT NULL,         -- its size and time, to see when it was written
     offset INTEGER NOT NULL,    -- read up to here
-    problem TEXT                -- why it cannot be read
+    broken TEXT,                -- why it cannot be read
+    records INTEGER NOT NULL,   -- values in it
+    problems TEXT NOT NULL      -- JSON list: frames that made no sense
 );
 CREATE INDEX journals_of_run ON journals (runid);
 CREATE TABLE runs (
     runid TEXT PRIMARY KEY,
     frame TEXT NOT NULL,        -- the run frame, as JSON
     exit TEXT,                  -- the exit frame, as JSON
-    last TEXT,                  -- [dimension, iteration, value] of the outermost loop
-    records INTEGER NOT NULL,
-    problems TEXT NOT NULL      -- JSON list of texts
+    last TEXT                   -- [dimension, iteration, value] of the outermost loop
 );
 CREATE TABLE loops (
     journal TEXT NOT NULL,

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from flor_trace.history.journal import JournalWriter
 from flor_trace.history.snapshot import Snapshot, take_snapshot
 
 
@@ -109,3 +112,58 @@ def plain(tmp_path: Path, git_env: dict[str, str]) -> Repo:
     root = tmp_path / "plain"
     root.mkdir()
     return Repo(root, git_env)
+
+
+@dataclass
+class Journals:
+    """Writes journals as the runtime does."""
+
+    root: Path
+
+    def open(self, runid: str, name: str = "journal") -> JournalWriter:
+        directory = self.root / "runs" / runid
+        directory.mkdir(parents=True, exist_ok=True)
+        return JournalWriter(directory / name)
+
+    def header(self, runid: str, **fields: Any) -> dict[str, Any]:
+        return {
+            "t": "run", "format": 1, "runid": runid, "projid": "proj", "name": None,
+            "tstamp": "2026-11-23T15:45:01.123456+00:00", "filename": "train.py",
+            "argv": ["--lr", "0.1"], "host": "elsewhere", "pid": 1, "pidstart": 1, "vid": "abc",
+            **fields,
+        }  # fmt: skip
+
+    def run(self, runid: str, *frames: dict[str, Any], **fields: Any) -> Path:
+        with closing(self.open(runid)) as journal:
+            for frame in (self.header(runid, **fields), *frames):
+                journal.append(frame)
+        return self.root / "runs" / runid / "journal"
+
+    def replay(self, runid: str, number: int, *frames: dict[str, Any]) -> Path:
+        name = f"replay-{number}.journal"
+        with closing(self.open(runid, name)) as journal:
+            journal.append({"t": "replay", "format": 1, "runid": runid, "probe": {}})
+            for frame in frames:
+                journal.append(frame)
+        return self.root / "runs" / runid / name
+
+    @staticmethod
+    def loop(number: int, key: str, dim: str, nth: int = 0) -> dict[str, Any]:
+        return {"t": "loop", "id": number, "key": key, "dim": dim, "line": 1, "nth": nth}
+
+    @staticmethod
+    def rows(loop: int, outer: list[Any], first: int, value: list[Any], **cols: Any) -> Any:
+        return {
+            "t": "rows", "loop": loop, "outer": outer, "first": first, "value": value, "cols": cols
+        }  # fmt: skip
+
+    @staticmethod
+    def value(name: str, coords: list[Any], value: Any, verdict: str = "exact") -> dict[str, Any]:
+        return {"t": "value", "coords": coords, "name": name, "value": value, "verdict": verdict}
+
+
+@pytest.fixture
+def journals(tmp_path: Path) -> Journals:
+    root = tmp_path / "store"
+    root.mkdir()
+    return Journals(root)
