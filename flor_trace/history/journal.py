@@ -15,8 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from xxhash import xxh3_128_digest as digest
-
+from flor_trace._speedups import digest
 from flor_trace.errors import JournalDamaged, StoreError
 
 VERSION = 1

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import NewType
 
 import zstandard
-from xxhash import xxh3_128_digest as digest
 
+from flor_trace._speedups import digest
 from flor_trace.errors import ChunkDamaged, ChunkMissing
 from flor_trace.types import Address, Digest
 

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from xxhash import xxh3_128_digest as digest
-
+from flor_trace._speedups import digest
 from flor_trace.errors import ChunkDamaged
 from flor_trace.store import files
 from flor_trace.store.framing import HEADER_SIZE, KEY_SIZE, Key, parse_header
