@@ -31,7 +31,7 @@ def run_main(
         if isinstance(error, SystemExit):
             raise
         _print(error)
-        if isinstance(what, CodeType) and type(error) is KeyboardInterrupt:
+        if type(error) is KeyboardInterrupt:
             _note_interrupt()
         return 1
     _flush_after(what)

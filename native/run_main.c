@@ -68,9 +68,9 @@ tell(PyThreadState *thread, PyObject *on_error)
     flor_give_error(error);
 }
 
-/* An uncaught KeyboardInterrupt ends `python script.py` by SIGINT, after everything is closed.  The
-   interpreter notes it where it runs source text as a main program, which a caller from outside
-   reaches only by running some. */
+/* An uncaught KeyboardInterrupt ends a program by SIGINT, after everything is closed.  The interpreter
+   notes it where it runs source text as a main program, which a caller from outside reaches only by
+   running some. */
 static void
 note_interrupt(PyThreadState *thread)
 {
@@ -93,7 +93,7 @@ run(PyThreadState *thread, PyObject *what, PyObject *arguments, PyObject *on_err
         Py_DECREF(result);
         return 0;
     }
-    int interrupted = PyCode_Check(what) && PyErr_Occurred() == PyExc_KeyboardInterrupt;
+    int interrupted = PyErr_Occurred() == PyExc_KeyboardInterrupt;
     tell(thread, on_error);
     PyErr_Print(); /* does not return from a SystemExit */
     if (interrupted) {
