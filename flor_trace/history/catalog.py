@@ -59,6 +59,9 @@ class Catalog:
     ) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        self.close()
+
     def close(self) -> None:
         """Close the database; the next question opens it again."""
         if self._database is not None:
@@ -120,8 +123,10 @@ class Catalog:
                 "SELECT loop, dims, frame FROM checkpoints WHERE runid = ? ORDER BY id", (runid,)
             ).fetchall()
         )
-        infos = [_checkpoint(*row) for row in rows]
-        places = {(info.loop, info.outer, info.boundary): info for info in infos}
+        places = {}
+        for info in (_checkpoint(*row) for row in rows):
+            outer = tuple(step.iteration for step in info.outer)
+            places[info.loop, outer, info.boundary] = info
         return list(places.values())
 
     def frames(self, runid: str, *types: str) -> list[Frame]:

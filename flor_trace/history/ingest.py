@@ -181,13 +181,14 @@ class _Reading:
 
     def take(self, frame: Frame) -> None:
         """Bring one frame into the tables; one that makes no sense is named in the run."""
-        handler = _HANDLERS.get(str(frame.get("t")))
-        if handler is None:
+        kind = str(frame.get("t"))
+        handler = _HANDLERS.get(kind)
+        if handler is None or (self.journal.replay and kind not in _IN_REPLAYS):
             return  # facts that only `Catalog.frames` gives
         try:
             handler(self, frame)
         except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
-            self.problems.append(f"{frame.get('t')} frame: {type(error).__name__}: {error}")
+            self.problems.append(f"{kind} frame: {type(error).__name__}: {error}")
 
     def run(self, frame: Frame) -> None:
         if frame["runid"] != self.journal.runid:
@@ -293,10 +294,10 @@ class _Reading:
         return int(known)
 
     def _got_to(self, loop: int, iteration: int, value: Any) -> None:
-        if self.journal.replay == 0:
-            self.last = [self.loops[loop][1], iteration, value]
+        self.last = [self.loops[loop][1], iteration, value]
 
 
+_IN_REPLAYS = ("loop", "value")
 _HANDLERS = {
     name: getattr(_Reading, name)
     for name in ("run", "loop", "config", "rows", "value", "checkpoint", "exit")

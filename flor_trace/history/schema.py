@@ -87,7 +87,7 @@ def open_database(file: Path) -> sqlite3.Connection:
     """
     for _ in range(2):
         try:
-            return _prepared(sqlite3.connect(file, timeout=_BUSY_SECONDS, isolation_level=None))
+            return _prepared(str(file))
         except sqlite3.OperationalError:
             break
         except sqlite3.DatabaseError:
@@ -97,7 +97,7 @@ def open_database(file: Path) -> sqlite3.Connection:
 
 def open_in_memory() -> sqlite3.Connection:
     """An empty catalog that lives as long as its connection."""
-    return _prepared(sqlite3.connect(":memory:", isolation_level=None))
+    return _prepared(":memory:")
 
 
 def remove(file: Path) -> None:
@@ -108,7 +108,11 @@ def remove(file: Path) -> None:
             file.with_name(file.name + suffix).unlink(missing_ok=True)
 
 
-def _prepared(database: sqlite3.Connection) -> sqlite3.Connection:
+def _prepared(place: str) -> sqlite3.Connection:
+    # Any thread may close it: the garbage collector runs on the one it likes.
+    database = sqlite3.connect(
+        place, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
     try:
         database.execute("PRAGMA trusted_schema = OFF")
         database.execute("PRAGMA journal_mode = WAL").fetchone()

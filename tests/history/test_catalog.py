@@ -572,7 +572,7 @@ def journal_frames(draw: st.DrawFn) -> list[dict[str, Any]]:
 PARTS = st.tuples(st.sampled_from(["r1", "r2"]), st.integers(0, 2), journal_frames())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(PARTS, max_size=5), st.randoms(use_true_random=False))
 def test_reading_bit_by_bit_equals_reading_at_once(
     parts: list[tuple[str, int, list[dict[str, Any]]]], choice: Any
