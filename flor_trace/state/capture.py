@@ -50,8 +50,10 @@ def capture(
     return Graph(found, walk.nodes, walk.leaves)
 
 
-def _parts(number: complex) -> tuple[float, float]:
-    return number.real, number.imag
+def _plain_nan(number: complex) -> complex:
+    if isinstance(number, float):
+        return _NAN
+    return complex(*(part if part == part else _NAN for part in (number.real, number.imag)))
 
 
 def _outside_of_libraries(filename: str) -> bool:
@@ -88,13 +90,10 @@ class _Walk:
         if cls is str:
             if len(obj) <= LONG and not (self._prefixes and obj.startswith(self._prefixes)):
                 return obj  # type: ignore[no-any-return]
-        elif cls is float:
-            return obj if obj == obj else _NAN
-        elif cls is bytes:
-            if len(obj) <= LONG:
-                return obj  # type: ignore[no-any-return]
-        elif cls is complex:
-            return obj if obj == obj else complex(*(p if p == p else _NAN for p in _parts(obj)))
+        elif cls is float or cls is complex:
+            return obj if obj == obj else _plain_nan(obj)
+        elif cls is bytes and len(obj) <= LONG:
+            return obj  # type: ignore[no-any-return]
         known = self._ids.get(id(obj))
         if known is not None:
             return known

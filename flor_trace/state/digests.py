@@ -6,6 +6,7 @@ import marshal
 from collections.abc import Sequence
 from typing import Any, Final
 
+from flor_trace._speedups import digest
 from flor_trace.state.graph import (
     PAIRED_KINDS,
     Graph,
@@ -14,7 +15,6 @@ from flor_trace.state.graph import (
     Ref,
     variable_name,
 )
-from flor_trace.state.hashing import digest
 from flor_trace.types import Digest
 
 #: Under an ignored name, objects of these kinds count by their type alone.

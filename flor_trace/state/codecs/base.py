@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol
 from flor_trace.state.graph import Node, NodeId, Ref
 
 
-class Unbuildable(Exception):  # noqa: N818 - a verdict on one object, not a failure
+class Unbuildable(Exception):
     """An object is not there in the live program and cannot be made from what was saved."""
 
 

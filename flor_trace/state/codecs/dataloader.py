@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from flor_trace._pure_wrappers import Before
+from flor_trace._speedups import Before
 from flor_trace.errors import RestoreError
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
 from flor_trace.state.codecs.kept import opaque

@@ -111,7 +111,6 @@ class _File(Codec):
 
     kind = "file"
     bases = (io.IOBase,)
-    exact = (io.FileIO, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper)
 
     def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
         try:

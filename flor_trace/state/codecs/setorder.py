@@ -1,33 +1,46 @@
-"""Fills a set so that it iterates in a given order."""
+"""Fills a set so that it iterates in a given order, whatever history gave it that order."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from flor_trace.errors import RestoreError
 
-#: How many insertions the search for an order may cost: about a second.
-_BUDGET: Final = 10_000_000
-#: Up to this size, every move of one element is tried.
-_SMALL: Final = 24
+# The order of a set depends on the hashes of its elements, on the size of its table, on which of
+# two elements that want the same slot came first, and on slots that removed elements left behind.
+# CPython looks for a free slot from ``hash & mask`` on, over a run of neighbours, then elsewhere;
+# the slot of a removed element counts as taken until the table is built anew. So a chosen slot
+# can be forced on an element by taking every slot it would try before with a number that is
+# removed afterwards. Nothing here has to be trusted: the order is compared at the end.
+_NEIGHBOURS: Final = 9
+_SHIFT: Final = 5
+_WORD: Final = (1 << sys.hash_info.width) - 1
+#: Bytes of one slot: a pointer and a hash.
+_ENTRY: Final = object.__basicsize__
+#: Tables this large are tried even for a few elements.
+_LARGEST: Final = 1 << 16
+#: How many slots an element may be pushed along before other table sizes look better.
+_REACH: Final = 32
 
 
 def fill_in_order(target: set[Any], wanted: list[Any], *, check: bool) -> None:
     """Make `target` hold the elements, iterating in the order given when `check` is set.
 
-    The order of a set depends on the hashes, on the size of its table and on which element came
-    first where two want the same slot, so several histories are tried. Raises `RestoreError` when
-    none gives the order.
+    Raises `RestoreError` when no way is found to give it the order.
     """
-    if check and _iterates_as(target, wanted):
+    if check and (_iterates_as(target, wanted) or _extends(target, wanted)):
         return
-    if check and _extends(target, wanted):
+    set.clear(target)
+    for item in wanted:
+        set.add(target, item)
+    if not check or _iterates_as(target, wanted):
         return
-    for fill in _ways(wanted) if check else [_in_turn(wanted)]:
-        set.clear(target)
-        fill(target)
-        if not check or _iterates_as(target, wanted):
+    for layout in _layouts(wanted):
+        if layout.build(target, wanted) and _iterates_as(target, wanted):
             return
     raise RestoreError(
         f"a set of {len(wanted)} elements cannot be given the order in which it iterated, so a "
@@ -51,73 +64,168 @@ def _extends(target: set[Any], wanted: list[Any]) -> bool:
     return _iterates_as(target, wanted)
 
 
-def _ways(wanted: list[Any]) -> Iterator[Callable[[set[Any]], None]]:
-    yield _in_turn(wanted)
-    yield lambda target: set.update(target, set(wanted))
-    yield _in_turn(_search(wanted))
-    for extra in (1, 2, 4, 8, 16):
-        yield _through_larger(wanted, extra)
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """A slot for every element in a table of a given size."""
+
+    size: int
+    cost: int
+    slots: list[int]
+    paths: list[list[int]]  #: the slots that each element would try before its own
+
+    def build(self, target: set[Any], wanted: list[Any]) -> bool:
+        """Fill the set by this layout; False when that cannot be done."""
+        own = set(self.slots)
+        blocked = {slot for path in self.paths for slot in path} - own
+        at_home = [item for item, path in zip(wanted, self.paths, strict=True) if not path]
+        # A table grows by having enough in it: elements in the slot they want, then blockers.
+        missing = max(0, _least(self.size) - len(at_home) - len(blocked))
+        free = (slot for slot in range(self.size) if slot not in own and slot not in blocked)
+        spare = _trigger(self.size // 2)
+        numbers = _numbers(self.size, wanted, [*blocked, *islice(free, missing + spare)])
+        fill = len(wanted) + len(blocked) + missing
+        if fill * 5 >= 3 * (self.size - 1):
+            return False
+        left = _grow(target, self.size, [*at_home, *numbers])
+        if left is None:
+            return False
+        set.update(target, numbers[: len(blocked)])
+        done = self._place(target, wanted, blocked)
+        _discard(target, numbers)
+        return done
+
+    def _place(self, target: set[Any], wanted: list[Any], taken: set[int]) -> bool:
+        waiting = list(range(len(wanted)))
+        while waiting:
+            ready = [n for n in waiting if taken.issuperset(self.paths[n])]
+            if not ready:
+                return False
+            for n in ready:
+                set.add(target, wanted[n])
+                taken.add(self.slots[n])
+            waiting = [n for n in waiting if self.slots[n] not in taken]
+        return True
 
 
-def _in_turn(order: list[Any]) -> Callable[[set[Any]], None]:
-    def fill(target: set[Any]) -> None:
-        for item in order:
-            set.add(target, item)
-
-    return fill
+def _discard(target: set[Any], numbers: list[int]) -> None:
+    # One by one: difference_update builds the table anew when many are gone.
+    for number in numbers:
+        set.discard(target, number)
 
 
-def _search(wanted: list[Any]) -> list[Any]:
-    """Return the best insertion order that moves of single elements lead to."""
-    order = list(wanted)
-    right, misplaced = _outcome(order, wanted)
-    tries = _BUDGET // max(len(wanted), 1)
-    while misplaced is not None and tries > 0:
-        for candidate in _moves(order, misplaced, wanted[right]):
-            tries -= 1
-            reached, other = _outcome(candidate, wanted)
-            if reached > right:
-                order, right, misplaced = candidate, reached, other
-                break
-        else:
+def _numbers(size: int, wanted: list[Any], slots: list[int]) -> list[int]:
+    """Return, for each slot, a number that wants exactly this slot and is not an element."""
+    taken = set(wanted)
+    found = []
+    for slot in slots:
+        number = slot
+        while number in taken:
+            number += size
+        found.append(number)
+    return found
+
+
+def _least(size: int) -> int:
+    """Return how few elements make a table grow to this size."""
+    return size // 8 if size // 8 <= 50_000 else size // 4
+
+
+def _trigger(size: int) -> int:
+    """Return how many taken slots make a table of this size grow."""
+    return (3 * (size - 1) + 4) // 5
+
+
+def _grow(target: set[Any], size: int, items: list[Any]) -> list[Any] | None:
+    """Give the set a table of `size` slots; return the items left in it, or None on failure."""
+    if size == 8:
+        set.clear(target)
+        return []
+    least = _least(size)
+    for turn in range(min(least, 16)):
+        turned = [*items[turn:least], *items[:turn], *items[least:]]
+        if _grow_once(target, size, turned):
+            return items[:least]
+    return None
+
+
+def _grow_once(target: set[Any], size: int, items: list[Any]) -> bool:
+    before = 8
+    while before * 4 < size:
+        before *= 4
+    least, trigger = _least(size), _trigger(before)
+    left = _grow(target, before, items)
+    if left is None or len(items) < trigger or trigger < least:
+        return False
+    # What is discarded still counts as taken, until the last one makes the table grow: unless
+    # that one happens to reuse such a slot, and then another has to come last.
+    there = set(left)
+    last = next(item for item in items if item not in there)
+    rest = [item for item in items[:trigger] if item not in there and item is not last]
+    set.update(target, rest)
+    _discard(target, [item for item in items[least:trigger] if item is not last])
+    set.add(target, last)
+    return set.__sizeof__(target) == set.__sizeof__(set()) + size * _ENTRY
+
+
+def _layouts(wanted: list[Any]) -> Iterator[_Layout]:
+    """Give layouts for tables of several sizes, those that displace least first."""
+    size = 8
+    found = []
+    while size <= max(_LARGEST, 8 * len(wanted)):
+        if len(wanted) * 5 < 3 * (size - 1):
+            layout = _arrange(wanted, size)
+            if layout is not None:
+                found.append(layout)
+        size *= 2
+    yield from sorted(found, key=lambda layout: layout.cost)
+
+
+def _probes(item: Any, size: int) -> list[int]:
+    """Return the first slots that the element tries, without repetition."""
+    hashed = hash(item) & _WORD
+    slot, found = hashed & (size - 1), {}
+    for _ in range(_REACH):
+        run = _NEIGHBOURS if slot + _NEIGHBOURS <= size - 1 else 0
+        found.update(dict.fromkeys(range(slot, slot + run + 1)))
+        if len(found) >= _REACH:
             break
-    return order
+        hashed >>= _SHIFT
+        slot = (slot * 5 + 1 + hashed) & (size - 1)
+    return list(found)
 
 
-def _outcome(order: list[Any], wanted: list[Any]) -> tuple[int, Any]:
-    """Return how many elements come out right, and the first that does not (None if all do)."""
-    made: set[Any] = set()
-    for item in order:
-        made.add(item)
-    for n, (got, expected) in enumerate(zip(made, wanted, strict=True)):
-        if got is not expected:
-            return n, (got,)
-    return len(wanted), None
+def _arrange(wanted: list[Any], size: int) -> _Layout | None:
+    """Choose increasing slots for the elements that displace them least, or None."""
+    probes = [_probes(item, size) for item in wanted]
+    # For each element, its possible slots in order, each with the least cost up to there and the
+    # choice made for the element before.
+    table: list[list[tuple[int, int, int]]] = []
+    for options in probes:
+        row: list[tuple[int, int, int]] = []
+        before = table[-1] if table else [(-1, 0, -1)]
+        at, best, choice = 0, -1, -1
+        for slot, displaced in sorted(zip(options, range(len(options)), strict=True)):
+            while at < len(before) and before[at][0] < slot:
+                if best < 0 or before[at][1] < best:
+                    best, choice = before[at][1], at
+                at += 1
+            if best >= 0:
+                row.append((slot, best + displaced, choice))
+        if not row:
+            return None
+        table.append(row)
+    return _trace_back(table, probes, size)
 
 
-def _moves(order: list[Any], misplaced: tuple[Any], expected: Any) -> Iterator[list[Any]]:
-    (got,) = misplaced
-    for mover, other in ((got, expected), (expected, got)):
-        rest = [item for item in order if item is not mover]
-        beside = next(n for n, item in enumerate(rest) if item is other)
-        yield [*rest[: beside + 1], mover, *rest[beside + 1 :]]
-        yield [*rest[:beside], mover, *rest[beside:]]
-        yield [*rest, mover]
-        yield [mover, *rest]
-    if len(order) <= _SMALL:
-        for mover in order:
-            rest = [item for item in order if item is not mover]
-            for place in range(len(order)):
-                yield [*rest[:place], mover, *rest[place:]]
-
-
-def _through_larger(wanted: list[Any], extra: int) -> Callable[[set[Any]], None]:
-    # A set that was once larger keeps its table. Objects are hashed by address: new ones fall
-    # into other slots each time, so that a later try may succeed where an earlier one did not.
-    def fill(target: set[Any]) -> None:
-        fillers = [object() for _ in range(len(wanted) * extra)]
-        set.update(target, fillers)
-        set.update(target, wanted)
-        set.difference_update(target, fillers)
-
-    return fill
+def _trace_back(
+    table: list[list[tuple[int, int, int]]], probes: list[list[int]], size: int
+) -> _Layout:
+    at = min(range(len(table[-1])), key=lambda n: table[-1][n][1])
+    cost = table[-1][at][1]
+    slots: list[int] = []
+    for row in reversed(table):
+        slots.append(row[at][0])
+        at = row[at][2]
+    slots.reverse()
+    paths = [tries[: tries.index(slot)] for tries, slot in zip(probes, slots, strict=True)]
+    return _Layout(size, cost, slots, paths)
