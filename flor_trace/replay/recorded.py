@@ -30,6 +30,7 @@ class SavedState:
     manifest: Address
     opaque: tuple[str, ...]
     nbytes: int
+    digest: str = ""  #: of the whole state, hex; the first thing to compare
 
 
 @dataclass(slots=True)
@@ -122,7 +123,11 @@ class RecordedRun:
     def _read_checkpoint(self, frame: Mapping[str, Any]) -> None:
         run = self.outermost[frame["loop"]]
         run.states[frame["boundary"]] = SavedState(
-            frame["boundary"], frame["manifest"], tuple(frame["opaque"]), frame["bytes"]
+            frame["boundary"],
+            frame["manifest"],
+            tuple(frame["opaque"]),
+            frame["bytes"],
+            frame["digest"],
         )
 
     def _read_rows(self, frame: Mapping[str, Any]) -> None:

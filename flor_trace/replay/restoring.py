@@ -11,7 +11,7 @@ from flor_trace.replay.recorded import SavedState
 from flor_trace.runtime.scope import Modules, cells_of, roots
 from flor_trace.state.capture import capture
 from flor_trace.state.changes import changes
-from flor_trace.state.digests import digest_roots, leaf_bytes
+from flor_trace.state.digests import combine, digest_roots, leaf_bytes
 from flor_trace.state.encode import decode
 from flor_trace.state.graph import Graph
 from flor_trace.state.restore import restore
@@ -62,11 +62,13 @@ class StateKeeper:
 
     def differences(self, state: SavedState, *, but_locals: bool = False) -> list[str]:
         """How the live state differs from the saved one, named for people; clocks left out."""
-        saved = decode(self._store.get(state.manifest))
         live, live_digests = self._capture()
+        after = digest_roots(live, live_digests, self._clocks)
+        if combine(after).hex() == state.digest:
+            return []
+        saved = decode(self._store.get(state.manifest))
         saved_digests = [_digest_of(leaf) for leaf in saved.leaves]
         before = digest_roots(saved, saved_digests, self._clocks)
-        after = digest_roots(live, live_digests, self._clocks)
         if but_locals:
             before = {k: v for k, v in before.items() if not k.startswith("local:")}
         if all(after.get(root) == digest for root, digest in before.items()):
