@@ -120,7 +120,17 @@ def _spans(records: pd.DataFrame, dims: Sequence[str]) -> Iterable[Span]:
         nest = tuple(dim for dim, _ in place)
         first, target = coordinates[-1] if coordinates else (0, None)
         outer = tuple(coordinates[:-1])
-        yield Span(runid, nest, nest, outer, first, [target], {str(name): [value]})
+        yield Span(runid, nest, nest, outer, first, [target], {str(name): [_plain(value)]})
+
+
+def _plain(value: Any) -> Any:
+    """A value that a user's own arithmetic may have turned into one of numpy or pandas."""
+    import numpy as np  # noqa: PLC0415 - not while recording
+    import pandas as pd  # noqa: PLC0415 - not while recording
+
+    if value is pd.NA:
+        return None
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _present(column: pd.Series[Any]) -> list[Any]:

@@ -54,12 +54,14 @@ def scalar(value: Any) -> Any:
 
 
 def cell(value: Any) -> Any:
-    """A logged value: a scalar as it is, anything else as a reference."""
+    """A logged value: a reference to what was written as an object, everything else as it is."""
+    if isinstance(value, list):
+        return str(value)  # no journal of ours has lists; a cell of a table must not be one
     if not isinstance(value, dict):
-        return value if value is None or isinstance(value, bool | int | float | str) else str(value)
-    kind = str(value.get("$", "unknown"))
+        return value
     address = value.get("at")
-    meta = {key: item for key, item in value.items() if key not in ("$", "at")}
+    meta = {str(key): item for key, item in value.items() if key not in ("$", "at")}
+    kind = str(value.get("$", "unknown"))
     return ArtifactRef(kind, Address(address) if isinstance(address, str) else None, meta)
 
 
