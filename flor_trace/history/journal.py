@@ -6,6 +6,7 @@ The layout is described in ``docs/formats.md``, section Journal.
 from __future__ import annotations
 
 import json
+import math
 import os
 import stat
 import struct
@@ -24,7 +25,8 @@ _HEADER = struct.pack("<12sI", _MAGIC, VERSION)
 _FRAME = struct.Struct("<I8s")
 _LARGEST_FRAME = (1 << 32) - 1
 
-#: At most this much, and nothing older than this, waits in memory when the next frame comes.
+#: A frame waits in memory only if it comes within so many seconds of the last write, and only
+#: until there is so much: a slow loop gets every frame written at once, a fast one few writes.
 FLUSH_BYTES = 64 * 1024
 FLUSH_SECONDS = 0.5
 #: What is kept for a full disk to become free again before frames are refused.
@@ -49,7 +51,7 @@ class JournalWriter:
         self._lock = threading.RLock()
         self._frames: list[bytes] = []
         self._waiting = 0
-        self._oldest = 0.0
+        self._written_at = -math.inf
         self._end = 0
         self._torn = self._writing = self._sync_failed = self._name_is_durable = False
         try:
@@ -82,7 +84,7 @@ class JournalWriter:
                 why = "it is closed" if self._fd is None else "too much is waiting to be written"
                 raise StoreError(f"A frame was not added to the journal {self._path}: {why}.")
             self._add(_FRAME.pack(len(payload), digest(payload)[:8]) + payload)
-            if self._waiting >= FLUSH_BYTES or _now() - self._oldest >= FLUSH_SECONDS:
+            if self._waiting >= FLUSH_BYTES or _now() - self._written_at >= FLUSH_SECONDS:
                 self.flush()
 
     def flush(self) -> None:
@@ -141,8 +143,6 @@ class JournalWriter:
                     os.close(fd)
 
     def _add(self, data: bytes) -> None:
-        if not self._frames:
-            self._oldest = _now()
         self._frames.append(data)
         self._waiting += len(data)
 
@@ -158,6 +158,7 @@ class JournalWriter:
         while rest:
             rest = rest[os.write(fd, rest) :]
         length = len(data)
+        self._written_at = _now()
         # No call from here on, so that no signal handler can come between.
         self._end += length
         self._waiting -= length

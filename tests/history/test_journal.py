@@ -159,7 +159,10 @@ class TestRoundTrip:
 
 
 class TestFlushing:
-    def test_frames_wait_in_memory_until_there_are_many(self, path: Path) -> None:
+    def test_frames_wait_in_memory_until_there_are_many(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(journal, "_now", lambda: 100.0)
         writer = JournalWriter(path)
         writer.append({"n": 1})
         assert read(path) == []
@@ -169,7 +172,7 @@ class TestFlushing:
         assert len(read(path)) == 2
         writer.close()
 
-    def test_frames_wait_in_memory_no_longer_than_half_a_second(
+    def test_a_frame_that_comes_half_a_second_after_the_last_write_is_written_at_once(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now = 100.0
@@ -181,8 +184,12 @@ class TestFlushing:
         assert read(path) == []
         now = 100.51
         writer.append({"n": 3})
-
         assert [frame["n"] for frame in read(path)] == [1, 2, 3]
+        now = 4000.0
+        writer.append({"n": 4})
+        assert [frame["n"] for frame in read(path)] == [1, 2, 3, 4]
+        writer.append({"n": 5})
+        assert len(read(path)) == 4
         writer.close()
 
     def test_every_write_is_of_whole_frames(
