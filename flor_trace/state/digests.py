@@ -66,7 +66,11 @@ def digest_state(
 
 def combine(root_digests: dict[str, Digest]) -> Digest:
     """Return one digest of the digests of all roots, their names and their order."""
-    return digest(marshal.dumps(list(root_digests.items()), _PLAIN))
+    return _digest(list(root_digests.items()))
+
+
+def _digest(value: Any) -> Digest:
+    return Digest(digest(marshal.dumps(value, _PLAIN)))
 
 
 class _Pass:
@@ -95,7 +99,7 @@ class _Pass:
         nodes = self._graph.nodes
         for at in self._order:
             self._describe(at, nodes[at], out)
-        return digest(marshal.dumps(out, _PLAIN))
+        return _digest(out)
 
     def _describe(self, at: NodeId, node: Node, out: list[object]) -> None:
         children = node.children
@@ -151,7 +155,7 @@ class _Pass:
             chain.append(where[0])
         for at in reversed(chain):
             if at not in self._paths:
-                self._paths[at] = digest(marshal.dumps(self._step(at), _PLAIN))
+                self._paths[at] = _digest(self._step(at))
         return self._paths[ref]
 
     def _step(self, at: NodeId) -> Any:

@@ -54,7 +54,7 @@ class Celsius(float):
 
 class Config:
     steps = 0
-    limits = [1, 2]
+    limits = (1, 2)
 
 
 class Point:

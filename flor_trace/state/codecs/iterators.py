@@ -6,9 +6,11 @@ import itertools
 import re
 import warnings
 from collections import OrderedDict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
-from flor_trace.state.codecs.base import Codec, Plan, Walk
+from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Walk
 from flor_trace.state.codecs.kept import opaque
 from flor_trace.state.codecs.reduced import ReducedCodec, reduction
 from flor_trace.state.graph import Node
@@ -70,35 +72,37 @@ class _Iterator(ReducedCodec):
 
     def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
         try:
-            found = _quiet_reduction(obj)
-        except (TypeError, ValueError, DeprecationWarning) as error:
+            with _quiet():
+                found = reduction(obj)
+        except (TypeError, ValueError) as error:
             return opaque(plan.type_name, f"it says: {error}")
+        if isinstance(found, str):
+            return opaque(plan.type_name, f"it calls itself {found}")
         node = self.node(walk, obj, plan, found)
         if node.kind == "reduced":
             node.kind = "iterator"
         return node
 
-    def pair(self, pairing: Any, node: Node, obj: Any) -> None:
-        try:
-            found = _quiet_reduction(obj)
-        except (TypeError, ValueError, DeprecationWarning):
-            return
-        named = node.named
-        if "<args>" in named:
-            pairing.pair(named["<args>"], tuple(found[1]))
+    def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
+        with _quiet():
+            super().pair(pairing, node, obj)
+
+    def make(self, build: Build, node: Node) -> Any:
+        """Make the call that was saved; setting the position warns as reading it does."""
+        with _quiet():
+            return super().make(build, node)
 
 
-def _quiet_reduction(obj: Any) -> tuple[Any, ...]:
+@contextmanager
+def _quiet() -> Iterator[None]:
     # itertools warns about pickling. warnings.catch_warnings would make every module forget which
     # warnings it has shown, so a filter for our own modules alone is put in and taken out again.
     filters: Any = warnings.filters
     filters.insert(0, _OUR_WARNING)
     try:
-        found = reduction(obj)
+        yield
     finally:
         filters.remove(_OUR_WARNING)
-    assert not isinstance(found, str)
-    return found
 
 
 CODECS: tuple[Codec, ...] = (_Iterator(),)

@@ -29,6 +29,10 @@ KEPT_PACKAGES: Final = frozenset(
 )  # fmt: skip
 KEPT_MODULES: Final = ("torch.utils.tensorboard", "torch.profiler", "torch.autograd.profiler")
 
+_FILES: Final = tuple(
+    getattr(io, name)
+    for name in ("FileIO", "BufferedReader", "BufferedWriter", "BufferedRandom", "TextIOWrapper")
+)
 _KEPT_TYPES: Final = (
     logging.Logger,
     logging.Handler,
@@ -111,6 +115,7 @@ class _File(Codec):
 
     kind = "file"
     bases = (io.IOBase,)
+    exact = _FILES
 
     def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
         try:
