@@ -9,17 +9,14 @@ Where a name was logged at several depths, the innermost value of a row counts.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import chain
+from dataclasses import dataclass, replace
 from typing import Any
 
-from flor_trace.history.spans import Span, cell, scalar
+from flor_trace.history.levels import Block, Level, Path, blocks
+from flor_trace.history.spans import Span, cell
 
 #: The columns that every row begins with.
 INDEX = ("projid", "runid", "tstamp", "vid")
-
-_Path = tuple[str, ...]
-_Place = tuple[int, ...]
 
 
 @dataclass(slots=True)
@@ -31,60 +28,6 @@ class Table:
     dims: tuple[str, ...]  #: outermost first
     names: tuple[str, ...]
     columns: dict[str, list[Any]]
-
-
-@dataclass(slots=True)
-class _Level:
-    """The rows of one loop of one run."""
-
-    path: _Path
-    dims: tuple[str, ...]
-    rank: tuple[int, ...]  #: of each loop among those of the run, in the order of appearance
-    places: list[_Place] = field(default_factory=list)
-    row_at: dict[_Place, int] = field(default_factory=dict)
-    coordinates: list[tuple[Any, ...]] = field(default_factory=list)
-    columns: dict[str, list[Any]] = field(default_factory=dict)
-
-    def add(self, span: Span) -> None:
-        """Take the rows of a span."""
-        prefix = tuple(at for at, _ in span.outer)
-        outer = tuple(_label(at, value) for at, value in span.outer)
-        rows = [
-            self._row((*prefix, span.first + row) if self.path else (), outer, target)
-            for row, target in enumerate(span.targets)
-        ]
-        for name, values in span.columns.items():
-            self._fill(name, rows, values)
-
-    def _row(self, place: _Place, outer: tuple[Any, ...], target: Any) -> int:
-        row = self.row_at.get(place)
-        if row is None:
-            row = self.row_at[place] = len(self.places)
-            self.places.append(place)
-            self.coordinates.append((*outer, _label(place[-1], target)) if place else ())
-        return row
-
-    def _fill(self, name: str, rows: Sequence[int], values: Sequence[Any]) -> None:
-        column = self.columns.setdefault(name, [])
-        if rows[0] >= len(column) and rows[-1] - rows[0] == len(rows) - 1:
-            column.extend([None] * (rows[0] - len(column)))
-            column.extend(values)
-            return
-        column.extend([None] * (max(rows) + 1 - len(column)))
-        for row, value in zip(rows, values, strict=True):
-            if value is not None:
-                column[row] = value
-
-    def value(self, name: str, row: int) -> Any:
-        """The value of a name at a row, or None."""
-        column = self.columns[name]
-        return column[row] if row < len(column) else None
-
-
-def _label(iteration: int, value: Any) -> Any:
-    """What stands in a dimension's column: the target's value, or the iteration's number."""
-    held = scalar(value)
-    return iteration if held is None else held
 
 
 def pivot(
@@ -124,15 +67,15 @@ class _Part:
     """The levels of one run."""
 
     runid: str
-    levels: dict[_Path, _Level]
+    levels: dict[Path, Level]
 
 
 def _levels(
     spans: Sequence[Span], names: Sequence[str] | None, dims: Collection[str]
-) -> dict[_Path, _Level]:
+) -> dict[Path, Level]:
     wanted = None if names is None else frozenset(names)
-    ranks: dict[_Path, int] = {}
-    levels: dict[_Path, _Level] = {}
+    ranks: dict[Path, int] = {}
+    levels: dict[Path, Level] = {}
     for span in spans:
         for depth in range(len(span.keys)):
             ranks.setdefault(span.keys[: depth + 1], len(ranks))
@@ -140,7 +83,7 @@ def _levels(
             level = levels.get(part.keys)
             if level is None:
                 rank = tuple(ranks[part.keys[: depth + 1]] for depth in range(len(part.keys)))
-                level = levels[part.keys] = _Level(part.keys, part.dims, rank)
+                level = levels[part.keys] = Level(part.keys, part.dims, rank)
             level.add(part)
     return levels
 
@@ -170,7 +113,7 @@ def _all_names(parts: Sequence[_Part]) -> list[str]:
 
 
 def dimension_labels(
-    logged: Iterable[tuple[str, _Path, Sequence[str], Collection[str]]],
+    logged: Iterable[tuple[str, Path, Sequence[str], Collection[str]]],
 ) -> dict[tuple[str, str], str]:
     """The column of each loop: its dimension, unless two loops of a run must be told apart.
 
@@ -201,7 +144,7 @@ def dimension_labels(
 
 
 def labels_of(
-    path: _Path, dims: Sequence[str], labels: Mapping[tuple[str, str], str]
+    path: Path, dims: Sequence[str], labels: Mapping[tuple[str, str], str]
 ) -> tuple[str, ...]:
     """The columns of a nest of loops."""
     return tuple(labels[_statement(key), dim] for key, dim in zip(path, dims, strict=True))
@@ -231,68 +174,6 @@ def _qualified(dim: str, key: str, keys: Collection[str]) -> str:
     return f"{dim}@{short if alone else key}"
 
 
-@dataclass(slots=True)
-class _Block:
-    """The rows that one level contributes."""
-
-    level: _Level
-    rows: list[int]
-    above: list[tuple[_Level, list[int | None]]]  #: innermost first, with its row for each of ours
-
-    def column(self, name: str) -> list[Any]:
-        """The values of a name on these rows, from the innermost level that has one."""
-        values: list[Any] = [None] * len(self.rows)
-        if name in self.level.columns:
-            column = self.level.columns[name]
-            end = len(column)
-            values = [column[row] if row < end else None for row in self.rows]
-        for level, rows in self.above:
-            if name in level.columns:
-                values = [
-                    level.value(name, row) if value is None and row is not None else value
-                    for value, row in zip(values, rows, strict=True)
-                ]
-        return values
-
-    def coordinate(self, label: str, labels: Mapping[tuple[str, str], str]) -> list[Any]:
-        """The values of a dimension's column on these rows."""
-        nest = labels_of(self.level.path, self.level.dims, labels)
-        if label not in nest:
-            return [None] * len(self.rows)
-        depth = nest.index(label)
-        return [self.level.coordinates[row][depth] for row in self.rows]
-
-
-def _blocks(part: _Part) -> list[_Block]:
-    """The rows of a run: those that no rows of inner loops stand for."""
-    covered: dict[_Path, set[_Place]] = {path: set() for path in part.levels}
-    for path, level in part.levels.items():
-        for depth in range(len(path)):
-            if path[:depth] in covered:
-                covered[path[:depth]].update(place[:depth] for place in level.places)
-    return [_block(part, level, covered[path]) for path, level in part.levels.items()]
-
-
-def _block(part: _Part, level: _Level, covered: set[_Place]) -> _Block:
-    rows = [row for row, place in enumerate(level.places) if place not in covered]
-    above: list[tuple[_Level, list[int | None]]] = []
-    for depth in reversed(range(len(level.path))):
-        outer = part.levels.get(level.path[:depth])
-        if outer is not None:
-            above.append((outer, [outer.row_at.get(level.places[row][:depth]) for row in rows]))
-    return _Block(level, rows, above)
-
-
-def _order(blocks: Sequence[_Block]) -> list[int]:
-    """The rows of all blocks, one after the other, in the order in which they were run."""
-    keys = [
-        tuple(chain.from_iterable(zip(block.level.rank, block.level.places[row], strict=True)))
-        for block in blocks
-        for row in block.rows
-    ]
-    return sorted(range(len(keys)), key=keys.__getitem__)
-
-
 def _assemble(
     parts: Sequence[_Part],
     runs: Mapping[str, Sequence[Any]],
@@ -305,18 +186,25 @@ def _assemble(
     columns: dict[str, list[Any]] = {name: [] for name in (*INDEX, *dims, *value_columns)}
     length = 0
     for part in parts:
-        blocks = _blocks(part)
-        order = _order(blocks)
+        found = blocks(part.levels)
+        keys = [key for block in found for key in block.level.order(block.rows)]
+        order = sorted(range(len(keys)), key=keys.__getitem__)
         length += len(order)
         for name, value in zip(INDEX, runs[part.runid], strict=True):
             columns[name] += [value] * len(order)
         for dim in dims:
-            whole = [value for block in blocks for value in block.coordinate(dim, labels)]
+            whole = [value for block in found for value in _coordinate(block, dim, labels)]
             columns[dim] += [whole[row] for row in order]
         for label, name in value_columns.items():
-            whole = _cells([value for block in blocks for value in block.column(name)])
+            whole = _cells([value for block in found for value in block.column(name)])
             columns[label] += [whole[row] for row in order]
     return Table(length, INDEX, dims, tuple(value_columns), columns)
+
+
+def _coordinate(block: Block, label: str, labels: Mapping[tuple[str, str], str]) -> list[Any]:
+    """The values of a dimension's column on the rows of a block."""
+    nest = labels_of(block.level.path, block.level.dims, labels)
+    return block.coordinate(nest.index(label)) if label in nest else [None] * len(block.rows)
 
 
 def _free(name: str, taken: Collection[str]) -> str:
