@@ -6,6 +6,7 @@ import marshal
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import MAGIC_NUMBER
 from pathlib import Path
@@ -111,4 +112,5 @@ def _write(entry: Path, rewritten: Rewritten) -> None:
         os.replace(temporary, entry)
     except OSError:
         # A full or read-only disk costs the next run some milliseconds, and this one nothing.
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()

@@ -30,22 +30,30 @@ class Loader(SourceFileLoader):
     access, resources and ``runpy`` are Python's own.
     """
 
+    _code: CodeType | None = None
+
     def __init__(self, fullname: str, path: str, module: str, installed: Installed) -> None:
         super().__init__(fullname, path)
         self._module = module
         self._installed = installed
 
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """Have the code ready before the module runs, and return None: Python makes the module.
+
+        Where there is no instrumented code this turns into Python's own loader, so that a syntax
+        error in the module has the traceback that it has without us.
+        """
+        self._code = self._installed.code_of(self, self._module)
+        if self._code is None:
+            self.__class__ = SourceFileLoader  # type: ignore[assignment]
+        return None
+
     def get_code(self, fullname: str) -> CodeType | None:
         """Return instrumented code, or what Python would use where that is not to be had."""
-        code = self._installed.code_of(self, self._module)
+        code, self._code = self._code, None
+        if code is None:  # a reload, or somebody who only wants the code
+            code = self._installed.code_of(self, self._module)
         return super().get_code(fullname) if code is None else code
-
-
-# Python takes the frames of its import system out of the traceback of a failed import, and knows
-# them by this name: an import of a module with a syntax error must look as without us.
-Loader.get_code.__code__ = Loader.get_code.__code__.replace(
-    co_filename=SourceFileLoader.get_code.__code__.co_filename
-)
 
 
 class Installed(MetaPathFinder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,8 @@ def program_code(
     """
     plain = compile(source, path, "exec", dont_inherit=True)
     loader = CodeLoader(hooks, CodeCache(cache_dir), controls, on_failure)
-    bound = loader.load(source, path, module)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        bound = loader.load(source, path, module)
     assert isinstance(plain, CodeType)
     return plain if bound is None else bound

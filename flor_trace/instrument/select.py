@@ -27,7 +27,6 @@ class Project:
         self._prefix = os.path.join(self.root, "")
         self._libraries = _interpreter_libraries(str(self.root))
         self._known: dict[str, str | None] = {}
-        self._files: dict[str, str] = {}
         self._environments: dict[str, bool] = {}
 
     def module_of(self, path: str) -> str | None:
@@ -36,17 +35,8 @@ class Project:
         Files of an included library are ``"~networkx/algorithms/x.py"``.
         """
         if path not in self._known:
-            module = self._known[path] = self._find(os.path.realpath(path))
-            if module is not None:
-                self._files.setdefault(module, path)
+            self._known[path] = self._find(os.path.realpath(path))
         return self._known[path]
-
-    def filename_of(self, module: str) -> str:
-        """Return the path that `module_of` was first asked about to give this module.
-
-        For one that it has not given yet, where the project would have it.
-        """
-        return self._files.get(module) or os.path.join(self.root, *module.split("/"))
 
     def _find(self, path: str) -> str | None:
         if path.startswith(os.path.join(_OURS, "")):

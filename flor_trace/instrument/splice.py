@@ -132,10 +132,8 @@ class Splicer:
     def _signal(self, k: int, item: Instr, part: str) -> int:
         """Turn ``~marker`` into a sign to the sentinel, which is on top of the stack."""
         _, pop = self._following(k, ("UNARY_INVERT", "POP_TOP"))
-        if part == "tick":
-            at = self._tick_location(k, item, pop)
-        else:
-            at = self._done_location(k, item)
+        is_tick = part == "tick"
+        at = self._tick_location(k, item, pop) if is_tick else self._done_location(k, item)
         self.out += [
             Instr("COPY", 1, location=at),
             Instr(_SIGN_OF[part], location=at),

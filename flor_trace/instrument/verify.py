@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import CodeType
@@ -53,10 +54,11 @@ class _Check:
     def _handlers(self) -> list[_Handler | None]:
         """Return the handler that covers each step."""
         found: list[_Handler | None] = [None] * len(self.steps)
+        offsets = [step.offset for step in self.steps]
         for handler in exception_table(self.code):
-            for k, step in enumerate(self.steps):
-                if handler.start <= step.offset < handler.end:
-                    found[k] = handler
+            begin = bisect_left(offsets, handler.start)
+            end = bisect_left(offsets, handler.end)
+            found[begin:end] = [handler] * (end - begin)
         return found
 
     def run(self) -> None:

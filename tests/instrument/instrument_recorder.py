@@ -72,10 +72,12 @@ class Recorder:
     def __init__(self, controls=None):
         self.events = []
         self.modules = []
+        self.paths = []
         self.controls = controls or {}
 
     def module(self, info, path):
         self.modules.append(info)
+        self.paths.append(path)
 
     def site(self, loop):
         return Site(self, loop)

@@ -30,16 +30,16 @@ TABLE = {
     },
     "import time\nself.began = time.time()\nage = time.time() - self.began\n": {"began", "age"},
     "import time\ndef since(t):\n    return time.time() - t\ntook = since(0)\n": {"took"},
-    "import time\nclass T:\n    @property\n    def age(self):\n        return time.time()\nx = t.age\n": {
+    "import time\nclass T:\n    @property\n    def age(self):\n        return time.time()\n"
+    "x = t.age\n": {
         "age",
         "x",
     },
     "import time\nwhile (now := time.time()) < 3:\n    pass\n": {"now"},
     "import time\nx: float = time.time()\ny: float\n": {"x"},
     # what merely stands beside a reading is none
-    "import time\nt0 = time.time()\nfor epoch in range(3):\n    model.fit(epoch, t0)\n    n = 1\n": {
-        "t0"
-    },
+    "import time\nt0 = time.time()\nfor epoch in range(3):\n    model.fit(epoch, t0)\n"
+    "    n = 1\n": {"t0"},
     "import time\nself.time = time.time()\ntime.sleep(1)\nzone = time.tzname\n": {"time"},
     "import time\ntime.sleep(1)\nloss = model(time)\n": set(),
     "import time\nt = time.time\n": set(),

@@ -50,16 +50,20 @@ STORES = {
     "for i in x:\n    f = lambda: (w := 1)\n": "i f",
     "while (k := f()):\n    pass\n": "k",
     "for i in x:\n    with a as (b, c), d as e:\n        f = 1\n": "i b c e f",
-    "for i in x:\n    try:\n        a = 1\n    except E as b:\n        c = 1\n    else:\n        d = 1\n"
+    "for i in x:\n    try:\n        a = 1\n    except E as b:\n        c = 1\n    else:\n"
+    "        d = 1\n"
     "    finally:\n        e = 1\n": "i b a c d e",
     "for i in x:\n    import a.b, c as d\n    from e import f, g as h, i as j\n": "i a d f h j",
     "for i in x:\n    def f(p):\n        q = 1\n    class C:\n        r = 1\n": "i f C",
-    "for i in x:\n    match y:\n        case [a, *b] | {'k': c, **d} if (e := 1):\n            f = 1\n"
+    "for i in x:\n    match y:\n        case [a, *b] | {'k': c, **d} if (e := 1):\n"
+    "            f = 1\n"
     "        case C(g) as h:\n            pass\n": "i a b c d g h e f",
     "for i in x:\n    del a, (b, c)\n": "i a b c",
-    "for i in x:\n    if a:\n        b = 1\n    elif c:\n        d = 1\n    else:\n        e = 1\n": "i b d e",
+    "for i in x:\n    if a:\n        b = 1\n    elif c:\n        d = 1\n    else:\n"
+    "        e = 1\n": "i b d e",
     "for i in x:\n    global g\n    g = 1\n": "i g",
-    "async def f():\n    for i in x:\n        async for j in y:\n            k = 1\n        async with z as w:\n"
+    "async def f():\n    for i in x:\n        async for j in y:\n            k = 1\n"
+    "        async with z as w:\n"
     "            pass\n": "i j k w",
     "class A:\n    def f(self):\n        for __i in x:\n            __j = 1\n": "_A__i _A__j",
     "for i in x:\n    a = 1\nelse:\n    b = 1\n": "i a",
@@ -72,7 +76,10 @@ def test_a_loop_stores_what_its_target_and_body_bind(source):
 
 
 def test_own_stores_leave_out_what_nested_loops_bind():
-    source = "for i in x:\n    a = 1\n    for j in y:\n        b = 1\n    else:\n        c = 1\n    while d:\n        e = 1\n"
+    source = (
+        "for i in x:\n    a = 1\n    for j in y:\n        b = 1\n    else:\n        c = 1\n"
+        "    while d:\n        e = 1\n"
+    )
     outer, middle, last = infos(source)
     assert outer.stores == ("i", "a", "j", "b", "c", "e")
     assert outer.own_stores == ("i", "a", "c")
@@ -101,7 +108,10 @@ def test_loops_are_numbered_per_code_object_in_source_order():
 
 
 def test_a_function_defined_twice_keeps_its_loop_keys_apart():
-    source = "if x:\n    def f():\n        for a in y: pass\nelse:\n    def f():\n        for b in y: pass\n"
+    source = (
+        "if x:\n    def f():\n        for a in y: pass\nelse:\n    def f():\n"
+        "        for b in y: pass\n"
+    )
     assert [loop.key for loop in infos(source)] == ["m.py:f:0", "m.py:f:1"]
 
 
