@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from flor_trace.errors import RestoreError
-from flor_trace.state.codecs.base import Unbuildable
+from flor_trace.state.codecs.base import Memory, Unbuildable
 from flor_trace.state.codecs.registry import codec_of_kind
 from flor_trace.state.graph import Graph, Leaf, NodeId, Ref
 from flor_trace.state.naming import lookup
@@ -36,7 +36,8 @@ class Builder:
         self._tokens = {token: prefix for prefix, token in relocate}
         self._made: dict[int, Any] = {}
         self._state = bytearray(len(graph.nodes))
-        self._memory: dict[int, Any] = {}
+        self._memory: dict[int, Memory] = {}
+        self._claimed: dict[int, int] = {}  #: address -> leaf
         self._at_end: list[Callable[[], None]] = []
         self.current = -1
 
@@ -80,13 +81,17 @@ class Builder:
         held = self.leaves[leaf]
         return held if isinstance(held, memoryview) else memoryview(self._load(held))
 
-    def memory(self, leaf: int) -> Any:
+    def memory(self, leaf: int) -> Memory | None:
         """Return the live memory that was chosen for a leaf, or None."""
         return self._memory.get(leaf)
 
-    def set_memory(self, leaf: int, memory: Any) -> None:
-        """Let every object of this leaf use that live memory."""
+    def claim(self, leaf: int, memory: Memory) -> bool:
+        """Choose live memory for a leaf; False when it belongs to another leaf already."""
+        address = memory.address
+        if self._claimed.setdefault(address, leaf) != leaf and address:
+            return False
         self._memory[leaf] = memory
+        return True
 
     def lookup(self, name: str) -> Any:
         """Return a class or function by name; raise `Unbuildable` if it cannot be found."""
@@ -115,6 +120,13 @@ class Builder:
         return self.live.get(self.current)
 
     # ---- the walk
+
+    def confirm(self) -> None:
+        """Undo the pairs that cannot hold, and give each leaf its live memory."""
+        for at in sorted(self.live):
+            node = self.nodes[at]
+            if not codec_of_kind(node.kind).confirm(self, node, self.live[at]):
+                del self.live[at]
 
     def complete(self, root: NodeId) -> None:
         """Make and fill the node and everything it reaches."""

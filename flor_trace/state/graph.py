@@ -79,7 +79,7 @@ class Graph:
         """Paths of what could not be captured, each with the reason in brackets."""
         found = {n for n, node in enumerate(self.nodes) if node.kind == "opaque"}
         places = first_paths(self, found)
-        return [f"{places[n]} ({self.nodes[n].payload!s})" for n in sorted(found)]
+        return [f"{places[n]} ({self.nodes[n].payload!s})" for n in sorted(places)]
 
     @property
     def kept(self) -> list[str]:

@@ -30,6 +30,7 @@ def restore(
     """
     load_libraries()
     builder = Builder(graph, pair_graph(graph, live), load, relocate)
+    builder.confirm()
     try:
         for ref in graph.roots.values():
             if type(ref) is NodeId:

@@ -69,6 +69,17 @@ class Pairing(Protocol):
         """Return the live object that is this key; raise `KeyError` when it is not known."""
 
 
+class Memory(Protocol):
+    """Live memory that holds the bytes of a leaf, shared by all who show parts of it."""
+
+    @property
+    def address(self) -> int:
+        """Where it begins."""
+
+    def array(self) -> Any:
+        """Return it as a NumPy array of bytes."""
+
+
 class Build(Protocol):
     """The walk that writes the saved values into live objects and makes the missing ones."""
 
@@ -89,11 +100,11 @@ class Build(Protocol):
     def buffer(self, leaf: int) -> memoryview:
         """Return the saved bytes of a leaf."""
 
-    def memory(self, leaf: int) -> Any:
+    def memory(self, leaf: int) -> Memory | None:
         """Return the live memory that was chosen for a leaf, or None."""
 
-    def set_memory(self, leaf: int, memory: Any) -> None:
-        """Let every object of this leaf use that live memory."""
+    def claim(self, leaf: int, memory: Memory) -> bool:
+        """Choose live memory for a leaf; False when it belongs to another leaf already."""
 
     def lookup(self, name: str) -> Any:
         """Return a class or function by name; raise `Unbuildable` if it cannot be found."""
@@ -127,6 +138,10 @@ class Codec:
 
     def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
         """Pair the children of the node with those of the live object."""
+
+    def confirm(self, build: Build, node: Node, obj: Any) -> bool:
+        """Say whether the live object can stand for the node, now that all pairs are known."""
+        return True
 
     def needs(self, node: Node) -> Iterable[Ref]:
         """Return the children that must be complete before the object can be made."""

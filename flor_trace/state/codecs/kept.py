@@ -10,7 +10,7 @@ import queue
 import threading
 import types
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from inspect import GEN_CLOSED, GEN_CREATED, getgeneratorstate
 from typing import Any, Final
 
@@ -96,18 +96,21 @@ def why_opaque(obj: Any) -> str:
     return f"a {type(obj).__qualname__} gives no way to read its state"
 
 
-def _open_text() -> io.IOBase:
-    return open(os.devnull, encoding="utf-8")
-
-
-#: Makes a file of each type, to be closed at once: a stand-in for one that was closed.
-_OPENED: dict[str, Callable[[], io.IOBase]] = {
-    "_io:TextIOWrapper": _open_text,
-    "_io:BufferedReader": lambda: open(os.devnull, "rb"),
-    "_io:BufferedWriter": lambda: open(os.devnull, "wb"),
-    "_io:BufferedRandom": lambda: open(os.devnull, "r+b"),
-    "_io:FileIO": lambda: io.FileIO(os.devnull),
+#: How to open a file of each type.
+_MODES: Final = {
+    "_io:BufferedReader": "rb",
+    "_io:BufferedWriter": "wb",
+    "_io:BufferedRandom": "r+b",
 }
+
+
+def _closed_file(type_name: str) -> Any:
+    if type_name == "_io:FileIO":
+        with io.FileIO(os.devnull) as made:
+            return made
+    mode = _MODES.get(type_name, "r")
+    with open(os.devnull, mode, encoding=None if "b" in mode else "utf-8") as made:
+        return made
 
 
 class _File(Codec):
@@ -130,9 +133,7 @@ class _File(Codec):
     def make(self, build: Build, node: Node) -> Any:
         if node.payload != "closed":
             raise Unbuildable("a file opened for writing is never saved")
-        made = _OPENED.get(node.type_name, _open_text)()
-        made.close()
-        return made
+        return _closed_file(node.type_name)
 
 
 class _Generator(Codec):

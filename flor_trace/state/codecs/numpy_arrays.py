@@ -79,14 +79,16 @@ class _Array(Codec):
     bases = (np.ndarray,)
 
     def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        if isinstance(obj, np.memmap):
+            if obj.mode == "r":
+                return Node("kept", plan.type_name)
+            return opaque(plan.type_name, "an array in a file is changed by writing to the file")
         names, attributes = named(walk, obj, plan)
         if obj.dtype.hasobject:
             return self.objects(walk, obj, plan, names, attributes)
         dtype = dtype_payload(obj.dtype)
         if dtype is None:
             return opaque(plan.type_name, f"an array of {obj.dtype} cannot be described")
-        if isinstance(obj, np.memmap) and obj.mode in ("r+", "w+"):
-            return opaque(plan.type_name, "an array in a file is changed by writing to the file")
         leaf, offset = memory_leaf(walk, obj)
         strides = obj.strides
         payload: Payload = (dtype, obj.shape, strides, offset, bool(obj.flags.writeable))
@@ -112,7 +114,8 @@ class _Array(Codec):
         dtype, _, strides, offset, writeable = _tuple(node.payload)
         if not writeable or dtype_payload(obj.dtype) != dtype or obj.strides != strides:
             return False
-        return bool(address_of(obj) - address_of(owner_of(obj)) == offset)
+        distance = address_of(obj) - address_of(owner_of(obj))
+        return bool(distance == offset)
 
     def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
         if node.kind == "object array":
@@ -137,25 +140,44 @@ class _Array(Codec):
         made.flags.writeable = writeable
         return made
 
+    def confirm(self, build: Build, node: Node, obj: Any) -> bool:
+        """Write the saved bytes into the live memory, if that is there for this leaf."""
+        if node.kind == "object array":
+            return True
+        live = flat_bytes(owner_of(obj))
+        if live is None or not live.flags.writeable:
+            return False
+        chosen = build.memory(node.leaf)
+        if chosen is not None:
+            return chosen.address == address_of(live) or not live.size
+        saved = build.buffer(node.leaf)
+        if live.nbytes != saved.nbytes or not build.claim(node.leaf, ArrayMemory(live)):
+            return False
+        live[...] = np.frombuffer(saved, np.uint8)
+        return True
+
     def fill(self, build: Build, node: Node, obj: Any) -> None:
         if node.kind == "object array":
             target = obj.view(np.ndarray)
             for index, item in zip(np.ndindex(obj.shape), build.values(node.items), strict=True):
                 target[index] = item
-        elif build.memory(node.leaf) is None:
-            self.overwrite(build, node, obj)
         set_attributes(obj, build.attributes(node.named))
 
-    def overwrite(self, build: Build, node: Node, obj: Any) -> None:
-        """Write the saved bytes into the memory of a live array."""
-        saved = np.frombuffer(build.buffer(node.leaf), np.uint8)
-        live = flat_bytes(owner_of(obj))
-        if live is not None and live.size == saved.size and live.flags.writeable:
-            live[...] = saved
-            build.set_memory(node.leaf, live)
-        else:
-            dtype, shape, strides, offset, _ = _tuple(node.payload)
-            np.copyto(obj, np.ndarray(shape, dtype_of(dtype), saved, offset, strides))
+
+class ArrayMemory:
+    """The memory of a leaf as NumPy made it."""
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+
+    @property
+    def address(self) -> int:
+        """Where it begins; 0 for no memory."""
+        return address_of(self._data) if self._data.size else 0
+
+    def array(self) -> Any:
+        """Return the bytes."""
+        return self._data
 
 
 def memory_leaf(walk: Walk, array: Any) -> tuple[int, int]:
@@ -178,11 +200,9 @@ def numpy_memory(build: Build, leaf: int) -> Any:
     """Return the bytes of a leaf as a writable array, the same one for all who share it."""
     memory = build.memory(leaf)
     if memory is None:
-        memory = np.frombuffer(bytearray(build.buffer(leaf)), np.uint8)
-        build.set_memory(leaf, memory)
-    if not isinstance(memory, np.ndarray):
-        memory = memory.numpy_view()
-    return memory
+        memory = ArrayMemory(np.frombuffer(bytearray(build.buffer(leaf)), np.uint8))
+        build.claim(leaf, memory)
+    return memory.array()
 
 
 class _Scalar(Codec):

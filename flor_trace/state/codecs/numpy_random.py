@@ -16,8 +16,8 @@ from numpy.random import (
     SeedSequence,
 )
 
-from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
-from flor_trace.state.graph import Node, Ref
+from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Walk
+from flor_trace.state.graph import Node, NodeId, Ref
 
 # Not by way of `np.random`: this runs right after numpy.random, before numpy has that attribute.
 _BIT_GENERATORS = (MT19937, PCG64, PCG64DXSM, SFC64, Philox)
@@ -80,8 +80,8 @@ class _Generator(Codec):
     def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
         return Node("numpy generator", plan.type_name, None, [walk.ref(obj.bit_generator)])
 
-    def accepts(self, node: Node, obj: Any) -> bool:
-        return True
+    def confirm(self, build: Build, node: Node, obj: Any) -> bool:
+        return _paired(build, node.children[0]) is obj.bit_generator
 
     def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
         pairing.pair(node.children[0], obj.bit_generator)
@@ -92,18 +92,9 @@ class _Generator(Codec):
     def make(self, build: Build, node: Node) -> Any:
         return Generator(build.value(node.children[0]))
 
-    def fill(self, build: Build, node: Node, obj: Any) -> None:
-        wanted = build.value(node.children[0])
-        if obj.bit_generator is not wanted:
-            build.at_end(lambda: _same_kind(obj, wanted))
 
-
-def _same_kind(obj: Any, wanted: Any) -> None:
-    if type(obj.bit_generator) is not type(wanted):
-        raise Unbuildable(
-            f"a generator over {type(wanted).__name__} was saved; the live one differs"
-        )
-    obj.bit_generator.state = wanted.state
+def _paired(build: Build, ref: Ref) -> Any:
+    return build.live.get(ref) if type(ref) is NodeId else None
 
 
 class _RandomState(Codec):
@@ -119,6 +110,9 @@ class _RandomState(Codec):
 
     def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
         pairing.pair(node.children[1], obj._bit_generator)
+
+    def confirm(self, build: Build, node: Node, obj: Any) -> bool:
+        return _paired(build, node.children[1]) is obj._bit_generator
 
     def needs(self, node: Node) -> Iterable[Ref]:
         return node.children

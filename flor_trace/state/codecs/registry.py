@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import MemberDescriptorType
 from weakref import WeakKeyDictionary
 
@@ -37,26 +38,44 @@ def _add(codecs: tuple[Codec, ...]) -> None:
 
 def load_libraries() -> None:
     """Take in the codecs of the libraries that the program has imported by now."""
-    if "numpy" not in _loaded and "numpy.random" in sys.modules:
-        from flor_trace.state.codecs import numpy_arrays, numpy_random  # noqa: PLC0415
+    for library, (sign, load) in _LIBRARIES.items():
+        # The sign is defined late in the module: without it, the import is not over.
+        if library not in _loaded and sign in vars(sys.modules.get(library, object)):
+            _loaded.add(library)
+            _add(load())
+            _plans.clear()
 
-        _loaded.add("numpy")
-        _add(numpy_arrays.CODECS)
-        _add(numpy_random.CODECS)
-        _plans.clear()
-    if "torch" not in _loaded and "compile" in vars(sys.modules.get("torch", object)):
-        from flor_trace.state.codecs import torch_tensors  # noqa: PLC0415
 
-        _loaded.add("torch")
-        _add(torch_tensors.CODECS)
-        _plans.clear()
-    loaders = sys.modules.get("torch.utils.data.dataloader")
-    if "dataloader" not in _loaded and "DataLoader" in vars(loaders or object):
-        from flor_trace.state.codecs import dataloader  # noqa: PLC0415
+def _numpy() -> tuple[Codec, ...]:
+    from flor_trace.state.codecs import numpy_arrays  # noqa: PLC0415
 
-        _loaded.add("dataloader")
-        _add(dataloader.codecs(loaders))
-        _plans.clear()
+    return numpy_arrays.CODECS
+
+
+def _numpy_random() -> tuple[Codec, ...]:
+    from flor_trace.state.codecs import numpy_random  # noqa: PLC0415
+
+    return numpy_random.CODECS
+
+
+def _torch() -> tuple[Codec, ...]:
+    from flor_trace.state.codecs import torch_tensors  # noqa: PLC0415
+
+    return torch_tensors.CODECS
+
+
+def _dataloader() -> tuple[Codec, ...]:
+    from flor_trace.state.codecs import dataloader  # noqa: PLC0415
+
+    return dataloader.codecs(sys.modules["torch.utils.data.dataloader"])
+
+
+_LIBRARIES: dict[str, tuple[str, Callable[[], tuple[Codec, ...]]]] = {
+    "numpy": ("ndarray", _numpy),
+    "numpy.random": ("default_rng", _numpy_random),
+    "torch": ("compile", _torch),
+    "torch.utils.data.dataloader": ("_SingleProcessDataLoaderIter", _dataloader),
+}
 
 
 def codec_of_kind(kind: str) -> Codec:

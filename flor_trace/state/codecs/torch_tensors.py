@@ -77,38 +77,35 @@ class _Tensor(Codec):
                 made = cls(made, requires_grad=False)
         return made
 
+    def confirm(self, build: Build, node: Node, obj: Any) -> bool:
+        """Write the saved bytes into the live storage, if that is there for this leaf."""
+        if not obj.is_leaf:
+            return False
+        storage = obj.untyped_storage()
+        if build.memory(node.leaf) is None:
+            saved = build.buffer(node.leaf)
+            if storage.nbytes() == saved.nbytes and build.claim(node.leaf, _Storage(storage)):
+                _bytes_of(storage).copy_(_from_bytes(saved))
+        return True
+
     def fill(self, build: Build, node: Node, obj: Any) -> None:
         if build.adopted() is obj:
-            self.overwrite(build, node, obj)
+            _move(obj, node, _storage(build, node))
         wanted = bool(_parts(node)[4])
-        if obj.is_leaf:
-            if obj.requires_grad != wanted:
-                obj.requires_grad_(wanted)
-        elif not wanted:
-            obj.detach_()
+        if obj.requires_grad != wanted:
+            obj.requires_grad_(wanted)
         values = build.attributes(node.named)
         obj.grad = values.pop("grad", None)
         if obj.__dict__ or values:
             set_attributes(obj, values)
 
-    def overwrite(self, build: Build, node: Node, obj: Any) -> None:
-        """Write the saved bytes into the live tensor's storage, or give it one like the saved."""
-        _, _, stride, offset, _, _ = _parts(node)
-        storage = obj.untyped_storage()
-        memory = build.memory(node.leaf)
-        if memory is None:
-            saved = build.buffer(node.leaf)
-            if storage.nbytes() == saved.nbytes:
-                _bytes_of(storage).copy_(_from_bytes(saved))
-                build.set_memory(node.leaf, Storage(storage))
-        same = memory is None or _is_same(memory, storage)
-        if (
-            build.memory(node.leaf) is None
-            or not same
-            or obj.stride() != stride
-            or obj.storage_offset() != offset
-        ):
-            obj.data = _window(node, _storage(build, node))
+
+def _move(tensor: Any, node: Node, storage: Any) -> None:
+    """Let a live tensor show the storage as the saved one did, if it does not already."""
+    _, _, stride, offset, _, _ = _parts(node)
+    same = tensor.untyped_storage().data_ptr() == storage.data_ptr()
+    if not same or tensor.stride() != stride or tensor.storage_offset() != offset:
+        tensor.data = _window(node, storage)
 
 
 def _parts(node: Node) -> tuple[Any, ...]:
@@ -117,19 +114,18 @@ def _parts(node: Node) -> tuple[Any, ...]:
     return node.payload
 
 
-class Storage:
+class _Storage:
     """A torch storage as the memory of a leaf that NumPy arrays may share."""
 
     def __init__(self, storage: Any) -> None:
         self.storage = storage
 
-    def numpy_view(self) -> Any:
-        """Return the same bytes as a NumPy array."""
+    @property
+    def address(self) -> int:
+        return int(self.storage.data_ptr())
+
+    def array(self) -> Any:
         return _bytes_of(self.storage).numpy()
-
-
-def _is_same(memory: Any, storage: Any) -> bool:
-    return isinstance(memory, Storage) and bool(memory.storage.data_ptr() == storage.data_ptr())
 
 
 def _bytes_of(storage: Any) -> Any:
@@ -137,23 +133,21 @@ def _bytes_of(storage: Any) -> Any:
 
 
 def _from_bytes(data: Any) -> Any:
+    if not len(data):
+        return torch.empty(0, dtype=torch.uint8)
     # A bytearray, because torch wants to be able to write to what it shares.
-    return (
-        torch.frombuffer(bytearray(data), dtype=torch.uint8)
-        if len(data)
-        else torch.empty(0, dtype=torch.uint8)
-    )
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8)
 
 
 def _storage(build: Build, node: Node) -> Any:
     memory = build.memory(node.leaf)
     if memory is None:
         data = _from_bytes(build.buffer(node.leaf)).to(_parts(node)[5])
-        memory = Storage(data.untyped_storage())
-        build.set_memory(node.leaf, memory)
-    if not isinstance(memory, Storage):
-        memory = Storage(torch.from_numpy(memory).untyped_storage())
-    return memory.storage
+        memory = _Storage(data.untyped_storage())
+        build.claim(node.leaf, memory)
+    if isinstance(memory, _Storage):
+        return memory.storage
+    return torch.from_numpy(memory.array()).untyped_storage()
 
 
 def _window(node: Node, storage: Any) -> Any:
