@@ -8,7 +8,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 .PHONY: demo test check bench clean install
 
 demo: $(VENV)/.installed
-	$(BIN)/python examples/demo.py --directory $(DEMO)
+	examples/demo.sh $(abspath $(BIN))/python $(DEMO)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest

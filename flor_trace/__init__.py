@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -15,9 +16,7 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     # The recorder imports this package before the user's program: nothing heavy may load here.
     if name in __all__:
-        from flor_trace import api  # noqa: PLC0415
-
-        return getattr(api, name)
+        return getattr(importlib.import_module("flor_trace.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -140,13 +140,15 @@ class Nest:
         instance = li.tag
         if instance is None:
             return
-        self._count_time(instance, perf_counter())
-        if how == "left":
+        now = perf_counter()
+        self._count_time(instance, now)
+        if how == "left" and li.code() is not None:  # its variables can still be read
             self._iteration_over(instance, li, li.n - 1)
         instance.alive = False
         self._count_probe(instance, li)
         if not li.quiet:
             self._observer.left(instance, li, how)
+        self._ours += perf_counter() - now
 
     def _count_time(self, instance: Instance, now: float) -> None:
         instance.seconds += (now - instance.since) - (self._ours - instance.ours)
@@ -158,9 +160,14 @@ class Nest:
         nth = calls.get(loop, 0)
         calls[loop] = nth + 1
         if loop.given_up or nth >= MAX_INSTANCES:
-            li.quiet = True
+            why = "it is run too often in one iteration of the loops around it"
+            tell = loop.watched and not loop.given_up
+            self._give_up(Instance(loop, outer, nth, now), li, why if tell else None)
             return None
         instance = li.tag = Instance(loop, outer, nth, now)
+        if loop.watched and self._probing:
+            for each in outer:
+                self._watch(each)
         self._observer.entered(instance, li)
         return instance
 
@@ -179,7 +186,8 @@ class Nest:
             if li.quiet:
                 return
         if any(not outer.alive for outer in instance.outer):
-            instance.outer = self.outer_of(li)  # a generator that goes on under another loop
+            # A generator that goes on under another loop; outside of all, it stays where it was.
+            instance.outer = self.outer_of(li) or instance.outer
         self._observer.iteration_over(instance, li, iteration, li.lookup(loop.names))
 
     def _judge(self, instance: Instance, li: LoopIter, iterations: int) -> None:

@@ -47,6 +47,14 @@ def _absolute(path: str) -> str:
     return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
 
 
+def _show_in_tracebacks(command: str) -> None:
+    """From 3.13 on, tracebacks show the lines of ``-c`` programs."""
+    linecache = sys.modules.get("linecache")
+    register = getattr(linecache, "_register_code", None)
+    if register is not None:
+        register("<string>", command, "<string>")
+
+
 class Main:
     """The program's ``__main__`` and how to start it."""
 
@@ -92,6 +100,7 @@ class Main:
             source = Path(filename).read_bytes()
         else:
             filename, source = "<string>", self.program.target.encode()
+            _show_in_tracebacks(self.program.target)
         try:
             code = compile_main(source, filename)
         except (SyntaxError, ValueError) as error:  # ValueError: source with null bytes
