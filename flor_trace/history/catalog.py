@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from flor_trace.errors import NothingMatched
-from flor_trace.history.ingest import Frame, bring_up_to_date, find_journals
+from flor_trace.history.ingest import Frame, JournalFile, bring_up_to_date, journals_of
 from flor_trace.history.journal import read_journal
 from flor_trace.history.runs import RunRow, read_runs
 from flor_trace.history.schema import decode, open_database, open_in_memory, remove
@@ -137,15 +137,11 @@ class Catalog:
             JournalDamaged: if its journal cannot be read.
 
         """
-        journals = [each for each in find_journals(self._runs_dir) if each.runid == runid]
+        journals = self._journals(runid)
         if not journals:
             raise _no_run(runid)
         return [
-            frame
-            for journal in journals
-            if journal.replay == 0
-            for _, frame in read_journal(journal.file)
-            if not types or frame.get("t") in types
+            frame for journal in journals if not journal.replay for frame in _read(journal, types)
         ]
 
     def replay_frames(self, runid: str, *types: str) -> list[Frame]:
@@ -155,13 +151,8 @@ class Catalog:
             JournalDamaged: if one of their journals cannot be read.
 
         """
-        return [
-            frame
-            for journal in find_journals(self._runs_dir)
-            if journal.runid == runid and journal.replay
-            for _, frame in read_journal(journal.file)
-            if not types or frame.get("t") in types
-        ]
+        replays = (journal for journal in self._journals(runid) if journal.replay)
+        return [frame for journal in replays for frame in _read(journal, types)]
 
     def names(self) -> list[tuple[str, tuple[str, ...]]]:
         """Every logged name with the dimensions it was logged under, each pair once."""
@@ -190,6 +181,15 @@ class Catalog:
         found = [str(text) for (text,) in rows]
         return found + [f"run {row.runid}: {text}" for row in self.runs() for text in row.problems]
 
+    def _journals(self, runid: str) -> list[JournalFile]:
+        """The journals of one run, without a look at the others."""
+        known = self._ask(
+            lambda database: database.execute(
+                "SELECT 1 FROM journals WHERE runid = ?", (runid,)
+            ).fetchone()
+        )
+        return journals_of(self._runs_dir / runid) if known else []
+
     def _ask(self, question: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
         """Ask the database; where it turns out to be damaged or unusable, a fresh one."""
         try:
@@ -209,6 +209,12 @@ class Catalog:
             self._database = open_database(self._file)
             bring_up_to_date(self._database, self._runs_dir)
         return self._database
+
+
+def _read(journal: JournalFile, types: tuple[str, ...]) -> Iterator[Frame]:
+    for _, frame in read_journal(journal.file):
+        if not types or frame.get("t") in types:
+            yield frame
 
 
 def _no_run(runid: str) -> NothingMatched:

@@ -39,8 +39,13 @@ def find_journals(runs: Path) -> Iterator[JournalFile]:
     except (FileNotFoundError, NotADirectoryError):
         return
     for directory in directories:
-        found = [_journal(file, directory.name) for file in directory.glob("*journal")]
-        yield from sorted((each for each in found if each is not None), key=lambda j: j.replay)
+        yield from journals_of(directory)
+
+
+def journals_of(directory: Path) -> list[JournalFile]:
+    """The journals in a run's directory, its own first, then those of its replays in order."""
+    found = [_journal(file, directory.name) for file in directory.glob("*journal")]
+    return sorted((each for each in found if each is not None), key=lambda each: each.replay)
 
 
 def _journal(file: Path, runid: str) -> JournalFile | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -167,6 +165,9 @@ def _prepare(asked: _Request) -> None:
     """Make the store's repository, whole or not at all, however many runs start at once."""
     if (asked.store / "HEAD").exists():
         return
+    import shutil  # noqa: PLC0415 - only the first run outside git needs these two
+    import tempfile  # noqa: PLC0415
+
     try:
         asked.store.parent.mkdir(parents=True, exist_ok=True)
         half = Path(tempfile.mkdtemp(prefix="code-", suffix=".git", dir=asked.store.parent))
