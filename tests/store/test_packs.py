@@ -201,6 +201,15 @@ class TestReading:
         assert "fsck" in message
         assert PackReader(store).get(addresses[1]) == b"second"
 
+    def test_another_sound_chunk_in_the_place_of_one_is_damage(self, store: Store) -> None:
+        a, b = fill(store, "a", [b"aaaa"])[0], fill(store, "b", [b"bbbb"])[0]
+        (store.packs / "a.pack").rename(store.packs / "x")
+        (store.packs / "b.pack").rename(store.packs / "a.pack")
+        (store.packs / "x").rename(store.packs / "b.pack")
+
+        with pytest.raises(ChunkDamaged, match=f"another chunk, {b}, is there"):
+            PackReader(store).get(a)
+
     def test_a_link_or_pipe_among_the_packs_is_neither_followed_nor_waited_for(
         self, store: Store, tmp_path: Path
     ) -> None:

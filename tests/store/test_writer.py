@@ -315,6 +315,17 @@ def test_before_fork_waits_for_the_job_under_way_and_keeps_the_others(
     assert done == ["second step", "second task"]
 
 
+def test_after_before_fork_the_system_counts_no_thread_of_ours(writer: BackgroundWriter) -> None:
+    before = os_threads()
+    counts = set()
+    for _ in range(300):
+        writer.submit(nothing, 0)
+        writer.before_fork()
+        counts.add(os_threads())
+
+    assert counts == {before}
+
+
 FORKING = """
 import os, sys, threading, time, warnings
 from pathlib import Path
