@@ -167,14 +167,17 @@ class _Builtin(Codec):
 
     def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
         owner = getattr(obj, "__self__", None)
+        name = _public_name(obj)
+        if name is not None:
+            return Node("builtin", plan.type_name, name)
         if owner is not None and not isinstance(owner, ModuleType):
             return Node("builtin", plan.type_name, obj.__name__, [walk.ref(owner)])
-        return Node("builtin", plan.type_name, importable(obj) or _member_name(obj))
+        return Node("builtin", plan.type_name, _member_name(obj))
 
     def accepts(self, node: Node, obj: Any) -> bool:
         if node.children:
             return bool(getattr(obj, "__name__", None) == node.payload)
-        return (importable(obj) or _member_name(obj)) == node.payload
+        return (_public_name(obj) or _member_name(obj)) == node.payload
 
     def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
         for ref in node.children:
@@ -189,6 +192,20 @@ class _Builtin(Codec):
         if not node.children:
             return build.lookup(str(node.payload))
         return getattr(build.value(node.children[0]), str(node.payload))
+
+
+#: Modules that export functions under another name than the one they give themselves.
+_EXPORTERS = ("torch", "torch.nn.functional", "torch.linalg", "torch.special", "torch.fft")
+
+
+def _public_name(obj: Any) -> str | None:
+    name = importable(obj)
+    if name is not None:
+        return name
+    for module in _EXPORTERS:
+        if vars(sys.modules.get(module, object)).get(obj.__name__) is obj:
+            return f"{module}:{obj.__name__}"
+    return None
 
 
 def _member_name(obj: Any) -> str | None:

@@ -103,6 +103,8 @@ def _choose(cls: type) -> Codec:
     codec = _exact.get(cls) or kept.choose(cls)
     if codec is not None:
         return codec
+    if "n_sequence_fields" in vars(cls):
+        return reduced.REDUCED  # time.struct_time and the like: tuples with hidden fields
     for base in cls.__mro__[1:]:
         codec = _bases.get(base)
         if codec is not None:

@@ -70,7 +70,7 @@ class _Tensor(Codec):
 
     def make(self, build: Build, node: Node) -> Any:
         cls = build.lookup(node.type_name)
-        made = _window(node, _storage(build, node))
+        made = _window(node, _storage(build, node.leaf, _parts(node)[5]))
         if cls is not torch.Tensor:
             made = made.as_subclass(cls) if not issubclass(cls, torch.nn.Parameter) else made
             if issubclass(cls, torch.nn.Parameter):
@@ -90,7 +90,7 @@ class _Tensor(Codec):
 
     def fill(self, build: Build, node: Node, obj: Any) -> None:
         if build.adopted() is obj:
-            _move(obj, node, _storage(build, node))
+            _move(obj, node, _storage(build, node.leaf, _parts(node)[5]))
         wanted = bool(_parts(node)[4])
         if obj.requires_grad != wanted:
             obj.requires_grad_(wanted)
@@ -139,12 +139,12 @@ def _from_bytes(data: Any) -> Any:
     return torch.frombuffer(bytearray(data), dtype=torch.uint8)
 
 
-def _storage(build: Build, node: Node) -> Any:
-    memory = build.memory(node.leaf)
+def _storage(build: Build, leaf: int, device: str) -> Any:
+    memory = build.memory(leaf)
     if memory is None:
-        data = _from_bytes(build.buffer(node.leaf)).to(_parts(node)[5])
+        data = _from_bytes(build.buffer(leaf)).to(device)
         memory = _Storage(data.untyped_storage())
-        build.claim(node.leaf, memory)
+        build.claim(leaf, memory)
     if isinstance(memory, _Storage):
         return memory.storage
     return torch.from_numpy(memory.array()).untyped_storage()
@@ -171,8 +171,22 @@ def _storage_leaf(walk: Walk, tensor: Any) -> int:
         plain = tensor.data if tensor.requires_grad else tensor
         if plain.is_contiguous():
             return walk.leaf(memoryview(plain.numpy()).cast("B"), key)
-    data = _bytes_of(storage)
-    return walk.leaf(memoryview(data.cpu().numpy()), key)
+    return walk.leaf(memoryview(_bytes_of(storage).cpu().numpy()), key)
+
+
+class _UntypedStorage(Codec):
+    """Storages that are referred to by themselves, as quantized tensors do."""
+
+    kind = "torch storage"
+    exact = (torch.UntypedStorage,)
+    in_place = False
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        leaf = _storage_leaf(walk, _bytes_of(obj))
+        return Node("torch storage", plan.type_name, str(obj.device), [], (), leaf)
+
+    def make(self, build: Build, node: Node) -> Any:
+        return _storage(build, node.leaf, str(node.payload))
 
 
 class _Value(Codec):
@@ -250,4 +264,11 @@ def default_generators() -> dict[str, Any]:
     return found
 
 
-CODECS: tuple[Codec, ...] = (_Tensor(), _Value(), _Device(), _Size(), _Generator())
+CODECS: tuple[Codec, ...] = (
+    _Tensor(),
+    _UntypedStorage(),
+    _Value(),
+    _Device(),
+    _Size(),
+    _Generator(),
+)
