@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from types import CodeType
+from types import CodeType, MemberDescriptorType
 from typing import Any
 
 from flor_trace.runtime.values import scalar
 from flor_trace.types import Scalar
 
-#: Part of a name that marks its value as a secret.
-SECRETS = (
-    "password",
-    "passwd",
-    "secret",
-    "token",
-    "api_key",
-    "apikey",
-    "credential",
-    "private_key",
-)
+#: Part of a name that marks its value as a secret; ``max_tokens`` and ``tokenizer`` are none.
+_SECRET = re.compile(r"passw(or)?d|secret|api_?key|credential|private_?key|token(?![a-z])")
 REDACTED = "‹redacted›"
 
 #: Dictionaries with more entries are data, not configuration.
@@ -62,20 +54,28 @@ def _namespaces(scope: Mapping[str, Any]) -> Iterator[tuple[str, Scalar]]:
     if argparse is None:
         return
     for value in list(scope.values()):
-        if isinstance(value, argparse.Namespace):
-            yield from _scalars(vars(value))
+        if issubclass(type(value), argparse.Namespace):
+            yield from _scalars(object.__getattribute__(value, "__dict__"))
 
 
 def _holders(scope: Mapping[str, Any]) -> Iterator[tuple[str, Scalar]]:
     for name, value in list(scope.items()):
-        if is_dataclass(value) and not isinstance(value, type):
-            yield from _scalars(
-                {f.name: value.__dict__.get(f.name) for f in fields(value)}
-                if hasattr(value, "__dict__")
-                else {}
-            )
+        kind = type(value)  # isinstance() would ask the objects of the program
+        if is_dataclass(kind):
+            yield from _scalars({f.name: _field(value, kind, f.name) for f in fields(kind)})
         elif type(value) is dict and name.lower() in CONFIG_NAMES and len(value) <= MAX_ENTRIES:
             yield from _scalars({k: v for k, v in value.items() if isinstance(k, str)})
+
+
+def _field(value: Any, kind: type, name: str) -> Any:
+    """What a dataclass holds under `name`, without running any code of its class."""
+    member = next((each.__dict__[name] for each in kind.__mro__ if name in each.__dict__), None)
+    try:
+        if type(member) is MemberDescriptorType:
+            return member.__get__(value)
+        return object.__getattribute__(value, "__dict__").get(name)
+    except AttributeError:  # a slot without a value, or no dictionary
+        return None
 
 
 def _scalars(mapping: Mapping[str, Any]) -> Iterator[tuple[str, Scalar]]:
@@ -88,5 +88,7 @@ def _scalars(mapping: Mapping[str, Any]) -> Iterator[tuple[str, Scalar]]:
 
 
 def _redacted(name: str, value: Scalar) -> Scalar:
-    lowered = name.lower()
-    return REDACTED if any(mark in lowered for mark in SECRETS) and value else value
+    found = _SECRET.search(name.lower())
+    if found is None or not value or (found[0] == "token" and not isinstance(value, str)):
+        return value
+    return REDACTED

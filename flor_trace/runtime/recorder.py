@@ -104,7 +104,8 @@ class Recorder:
 
     def gave_up(self, instance: Instance, why: str) -> None:
         """See `Observer`."""
-        self._flush(instance)
+        if instance.tag is not None:
+            self._flush(instance)
         self.lost(f"iterations of loop {instance.loop.info.key} from {instance.iteration} on", why)
 
     def lost(self, what: str, why: str) -> None:

@@ -20,21 +20,34 @@ Frame = dict[str, Any]
 class Batch:
     """The rows of one loop instance that are not in the journal yet."""
 
-    __slots__ = ("began", "columns", "first", "outer", "outer_iterations", "values")
+    __slots__ = (
+        "began",
+        "columns",
+        "first",
+        "instances",
+        "outer",
+        "outer_iterations",
+        "values",
+    )
 
     def __init__(self, instance: Instance, first: int, now: float) -> None:
         self.first = first
         self.began = now
         self.outer = outer_values(instance)
-        self.outer_iterations = [outer.iteration for outer in instance.outer]
+        self.instances = instance.outer  # a generator may go on under another loop
+        self.outer_iterations = [outer.iteration for outer in self.instances]
         self.values: list[Scalar | None] = []
         self.columns: dict[str, list[Scalar | None]] = {}
 
     def fits(self, instance: Instance, iteration: int) -> bool:
         """Whether `iteration` is the next row of this batch."""
-        return iteration == self.first + len(self.values) and all(
-            outer.iteration == then
-            for outer, then in zip(instance.outer, self.outer_iterations, strict=False)
+        return (
+            iteration == self.first + len(self.values)
+            and instance.outer == self.instances
+            and all(
+                outer.iteration == then
+                for outer, then in zip(self.instances, self.outer_iterations, strict=True)
+            )
         )
 
     def full(self, now: float) -> bool:
@@ -63,7 +76,7 @@ class Batch:
         outer = [
             [identify(outer), iteration, value]
             for outer, iteration, value in zip(
-                instance.outer, self.outer_iterations, self.outer, strict=False
+                self.instances, self.outer_iterations, self.outer, strict=True
             )
         ]
         return {

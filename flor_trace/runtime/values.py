@@ -11,6 +11,9 @@ from flor_trace.types import Scalar
 #: Longer strings are texts, not values.
 MAX_STRING = 1024
 
+#: Longer integers are data: Python may refuse to print them, and a journal to hold them.
+MAX_INTEGER_BITS = 2048
+
 _PLAIN = frozenset({bool, int, float})
 
 
@@ -21,11 +24,16 @@ def scalar(value: Any) -> Scalar | None:
     accelerator, and no method of a class of the program is called.
     """
     kind = type(value)
-    if kind in _PLAIN:
+    if kind is float or kind is bool:
         return value  # type: ignore[no-any-return]
+    if kind is int:
+        return value if value.bit_length() <= MAX_INTEGER_BITS else None
     if kind is str:
         return value if len(value) <= MAX_STRING else None
-    reader = _READERS.get(kind.__module__.partition(".")[0])
+    module = kind.__module__
+    if type(module) is not str:  # whatever a class of the program may have put there
+        return None
+    reader = _READERS.get(module.partition(".")[0])
     return reader(value) if reader is not None else None
 
 
@@ -49,7 +57,7 @@ def _from_torch(value: Any) -> Scalar | None:
 
 def _item(value: Any) -> Scalar | None:
     item = value.item()
-    return item if type(item) in _PLAIN or type(item) is str else None
+    return scalar(item) if type(item) in _PLAIN or type(item) is str else None
 
 
 _READERS: dict[str, Callable[[Any], Scalar | None]] = {"numpy": _from_numpy, "torch": _from_torch}
