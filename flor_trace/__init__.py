@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     # The recorder imports this package before the user's program: nothing heavy may load here.
     if name in __all__:
-        return getattr(importlib.import_module("flor_trace.api"), name)
+        api = importlib.import_module("flor_trace.api")
+        # Importing it has put the sub-package `replay` here, under the name of the function.
+        globals().update({each: getattr(api, each) for each in __all__})
+        return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -60,7 +60,7 @@ def carry_out(store: Store, repository: Path, outcome: Outcome) -> None:
     """Replay one run; the values go to a journal of their own beside the run's."""
     scratch = Path(tempfile.mkdtemp(prefix="flor_trace-"))
     try:
-        _prepare(repository, outcome, scratch)
+        not_linked = _prepare(store, repository, outcome, scratch)
         remaining, avoid = set(outcome.wanted), set[int]()
         for _ in range(MAX_ATTEMPTS):
             end = _attempt(store, outcome, scratch, remaining)
@@ -68,6 +68,7 @@ def carry_out(store: Store, repository: Path, outcome: Outcome) -> None:
             remaining -= _answered(end["values"], outcome)
             if end["how"] != "damaged" or end["boundary"] is None or not remaining:
                 outcome.error = end["error"]
+                outcome.notes += not_linked if end["error"] else []
                 return
             avoid.add(end["boundary"])
             outcome.notes.append(
@@ -87,16 +88,18 @@ def plan_for(run: RecordedRun, place: Place, wanted: set[int], avoid: set[int]) 
     )
 
 
-def _prepare(repository: Path, outcome: Outcome, scratch: Path) -> None:
+def _prepare(store: Store, repository: Path, outcome: Outcome, scratch: Path) -> list[str]:
+    """Put code and inputs in place; say what of the user's files is not there."""
     header = outcome.run.header
     materialise(repository, header["vid"], scratch / "tree")
     (scratch / "tmp").mkdir()
     root = Path(header["root"])
     if root.is_dir():
         began = datetime.fromisoformat(header["tstamp"]).timestamp()
-        report = link_inputs(root, scratch / "tree", before=began + outcome.plan.setup_seconds)
-        if report.left_out:
-            outcome.notes.append(f"{len(report.left_out)} files were not linked into the replay")
+        before = began + outcome.plan.setup_seconds
+        report = link_inputs(root, scratch / "tree", before=before, store=store.path)
+        return [f"{item.path} is not in the replay: {item.reason}" for item in report.left_out[:5]]
+    return [f"the project's directory {root} is gone: the replay has only what git has"]
 
 
 def _attempt(store: Store, outcome: Outcome, scratch: Path, wanted: set[int]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from flor_trace import settings as environment
 from flor_trace._speedups import NATIVE, LoopIter, Site, set_handler
 from flor_trace.errors import SnapshotError
 from flor_trace.history.journal import JournalWriter
+from flor_trace.history.processes import process_start
 from flor_trace.history.runid import claim_run_dir
 from flor_trace.history.snapshot import project_root, take_snapshot
 from flor_trace.instrument.hook import install, program_code
@@ -38,6 +39,9 @@ from flor_trace.types import Leaving, LoopInfo, ModuleInfo
 
 #: Token that stands for the project's directory in saved state: a replay runs in another one.
 ROOT_TOKEN = "\0root"
+
+#: Checkpoints that wait to be written may keep a quarter of the memory, and at least this much.
+MIN_QUEUE_BYTES = 512 << 20
 
 #: How long the end of a program may wait for checkpoints to reach the disk.
 DRAIN_SECONDS = 600.0
@@ -59,7 +63,13 @@ class RecordSession:
         self.runid, directory = claim_run_dir(self.store)
         self._journal = _DurableJournal(JournalWriter(directory / "journal"))
         self._guard = Guard(self._failed)
-        self._writer = BackgroundWriter(self.store, self.runid, on_error=self._writer_failed)
+        self._writer = BackgroundWriter(
+            self.store,
+            self.runid,
+            on_error=self._writer_failed,
+            guard=lambda job: self._guarded("writing a checkpoint", job),
+            max_bytes=max(MIN_QUEUE_BYTES, seeds.memory_bytes() // 4),
+        )
         self._modules = Modules()
         self._clocks: frozenset[str] = frozenset()
         self._project = Project(self.root, include=settings.include)
@@ -82,7 +92,11 @@ class RecordSession:
     def run(self) -> int:
         """Run the program and return its exit status, unless it ends the process itself."""
         self._main.install()
-        os.register_at_fork(before=self._writer.before_fork, after_in_child=self._in_child)
+        os.register_at_fork(
+            before=self._writer.before_fork,
+            after_in_parent=self._writer.after_fork,
+            after_in_child=self._in_child,
+        )
         atexit.register(self._close)
         self._guard.call("saving the random states", self._seed, "random", sys)
         install(
@@ -192,7 +206,7 @@ class RecordSession:
                 "optimize": sys.flags.optimize,
                 "host": socket.gethostname(),
                 "pid": self._pid,
-                "pidstart": seeds.process_start(self._pid),
+                "pidstart": process_start(self._pid),
                 "vid": vid,
                 "hashseed": hash_seed,
                 "env": environment.recorded_environment(),
@@ -229,6 +243,10 @@ class RecordSession:
 
     def _failed(self, what: str, error: BaseException) -> None:
         self._recorder.lost(what, f"{type(error).__name__}: {error}")
+
+    def _guarded(self, what: str, job: Callable[[], None]) -> None:
+        if not self._guard.call(what, job):
+            self._checkpointer.forget()
 
     def _writer_failed(self, error: BaseException) -> None:
         self._checkpointer.forget()
