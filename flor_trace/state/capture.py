@@ -10,6 +10,7 @@ from typing import Any
 
 from flor_trace.errors import CaptureError
 from flor_trace.state.codecs.base import Plan
+from flor_trace.state.codecs.classes import has_state
 from flor_trace.state.codecs.registry import load_libraries, plan_for
 from flor_trace.state.codecs.values import LONG
 from flor_trace.state.graph import FREE_ATOMS, Graph, Leaf, Node, NodeId, Ref, node_ids
@@ -77,6 +78,7 @@ class _Walk:
         self._max = max_nodes
         self._ids: dict[int, NodeId] = {}
         self._leaf_keys: dict[object, int] = {}
+        self._stateful: dict[type, bool] = {}
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._captures: dict[type, tuple[Callable[[Any, Any, Plan], Node], Plan]] = {}
         self._prefixes = tuple(prefix for prefix, _ in self.relocate)
@@ -116,6 +118,13 @@ class _Walk:
     def known(self, obj: Any) -> NodeId | None:
         """Return the id of the object's node if it was met before."""
         return self._ids.get(id(obj))
+
+    def has_state(self, cls: type) -> bool:
+        """Say whether the class is the program's own and holds data beside its methods."""
+        known = self._stateful.get(cls)
+        if known is None:
+            known = self._stateful[cls] = has_state(cls, self.is_project_file)
+        return known
 
     def leaf(self, buffer: memoryview, key: object = None) -> int:
         """Return the position of a new leaf; others find it again by `key`."""

@@ -84,7 +84,7 @@ class Graph:
     @property
     def kept(self) -> list[str]:
         """Paths of what a restore takes from the live program on purpose."""
-        kinds = ("kept", "function", "class", "module")
+        kinds = ("kept", "function", "class", "project class", "module")
         places = first_paths(self, {n for n, node in enumerate(self.nodes) if node.kind in kinds})
         return [places[n] for n in sorted(places)]
 

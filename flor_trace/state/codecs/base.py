@@ -47,6 +47,9 @@ class Walk(Protocol):
     def known(self, obj: Any) -> NodeId | None:
         """Return the id of the object's node if it was met before."""
 
+    def has_state(self, cls: type) -> bool:
+        """Say whether the class is the program's own and holds data beside its methods."""
+
     @property
     def is_project_file(self) -> Callable[[str], bool]:
         """Tell the program's own files from those of libraries."""

@@ -199,13 +199,12 @@ _EXPORTERS = ("torch", "torch.nn.functional", "torch.linalg", "torch.special", "
 
 
 def _public_name(obj: Any) -> str | None:
-    name = importable(obj)
-    if name is not None:
-        return name
-    for module in _EXPORTERS:
-        if vars(sys.modules.get(module, object)).get(obj.__name__) is obj:
-            return f"{module}:{obj.__name__}"
-    return None
+    found = importable(obj)
+    short = str(getattr(obj, "__name__", ""))
+    for module in _EXPORTERS if found is None else ():
+        if vars(sys.modules.get(module, object)).get(short) is obj:
+            return f"{module}:{short}"
+    return found
 
 
 def _member_name(obj: Any) -> str | None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from types import FunctionType, MemberDescriptorType
+from types import MemberDescriptorType
 from typing import Any
 
 from flor_trace.errors import RestoreError
@@ -46,11 +45,14 @@ def attributes(obj: Any, plan: Plan) -> dict[str, Any]:
 
 def named(walk: Walk, obj: Any, plan: Plan) -> tuple[tuple[str, ...], list[Ref]]:
     """Return the attribute names, and a reference to each value, in the same order."""
-    if not plan.has_dict and not plan.slots:
+    if not plan.has_dict and not plan.slots and not walk.has_state(type(obj)):
         return (), []
     if plan.has_dict and _dict_of(obj, "__dict__") is obj:
         return (), []
     found = attributes(obj, plan)
+    cls = type(obj)
+    if walk.has_state(cls):
+        found["__class__"] = cls
     names = walk.names(found)
     if names is None:
         found = {name: value for name, value in found.items() if type(name) is str}
@@ -62,7 +64,7 @@ def named(walk: Walk, obj: Any, plan: Plan) -> tuple[tuple[str, ...], list[Ref]]
 def pair_named(pairing: Pairing, node: Node, obj: Any) -> None:
     """Pair each attribute with the live attribute of that name."""
     for name, ref in node.named.items():
-        value = get_attribute(obj, name)
+        value = type(obj) if name == "__class__" else get_attribute(obj, name)
         if value is not _ABSENT:
             pairing.pair(ref, value)
 
@@ -94,6 +96,7 @@ def _slot(cls: type, name: str) -> Any:
 
 def set_attributes(obj: Any, wanted: dict[str, Any]) -> None:
     """Give the instance exactly these attributes, in this order, without running its code."""
+    wanted.pop("__class__", None)
     slots = {name: member for name in wanted if (member := _slot(type(obj), name)) is not None}
     for name, member in slots.items():
         member.__set__(obj, wanted[name])
@@ -159,59 +162,5 @@ def new_instance(cls: Any, node: Node) -> Any:
         raise Unbuildable(f"a {node.type_name} cannot be made: {error}") from None
 
 
-class _Class(Codec):
-    """Classes: kept from the live side; those of the project with their data attributes."""
-
-    kind = "class"
-    bases = (type,)
-
-    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
-        node = Node("class", plan.type_name, _name(obj))
-        if _of_project(walk, obj):
-            held = {k: v for k, v in vars(obj).items() if _is_data(k, v)}
-            node.names = tuple(held)
-            node.children = [walk.ref(value) for value in held.values()]
-        return node
-
-    def accepts(self, node: Node, obj: Any) -> bool:
-        return _name(obj) == node.payload
-
-    def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
-        space = vars(obj)
-        for name, ref in node.named.items():
-            if name in space:
-                pairing.pair(ref, space[name])
-
-    def make(self, build: Build, node: Node) -> Any:
-        return build.lookup(str(node.payload))
-
-    def fill(self, build: Build, node: Node, obj: Any) -> None:
-        space = vars(obj)
-        for name, value in build.attributes(node.named).items():
-            if name not in space or space[name] is not value:
-                type.__setattr__(obj, name, value)
-
-
-def _name(cls: type) -> str:
-    return (
-        f"{type.__dict__['__module__'].__get__(cls)}:{type.__dict__['__qualname__'].__get__(cls)}"
-    )
-
-
-def _of_project(walk: Walk, cls: type) -> bool:
-    module = sys.modules.get(str(type.__dict__["__module__"].__get__(cls)))
-    filename = getattr(module, "__file__", None)
-    return isinstance(filename, str) and walk.is_project_file(filename)
-
-
-_NOT_DATA = (FunctionType, staticmethod, classmethod, property, type, MemberDescriptorType)
-
-
-def _is_data(name: str, value: object) -> bool:
-    if name.startswith("__") and name.endswith("__"):
-        return False
-    return not isinstance(value, _NOT_DATA) and not hasattr(type(value), "__get__")
-
-
 INSTANCE = _Instance()
-CODECS: tuple[Codec, ...] = (INSTANCE, _Class())
+CODECS: tuple[Codec, ...] = (INSTANCE,)

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from flor_trace.errors import RestoreError
 from flor_trace.state.codecs import (
+    classes,
     containers,
     functions,
     instances,
@@ -123,5 +124,15 @@ def _slots(cls: type) -> tuple[tuple[str, object], ...]:
     return tuple(found.items())
 
 
-for _module in (containers, functions, instances, iterators, kept, randoms, reduced, values):
+for _module in (
+    classes,
+    containers,
+    functions,
+    instances,
+    iterators,
+    kept,
+    randoms,
+    reduced,
+    values,
+):
     _add(_module.CODECS)
