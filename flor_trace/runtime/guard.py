@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from types import TracebackType
 
 from flor_trace import settings
 
-_HOME = str(Path(__file__).resolve().parent.parent)
+_HOME = str(Path(__file__).resolve().parent.parent) + os.sep
 
 
 class Guard:
@@ -38,13 +39,20 @@ class Guard:
     def failed(self, what: str, error: BaseException) -> None:
         """Note a failure of ours: the first one also on stderr."""
         self.failures += 1
-        if self.failures == 1 and sys.stderr is not None:
-            print(  # noqa: T201 - the one line that a user sees of our failures
-                f"flor_trace: {what} failed ({type(error).__name__}: {error}); the program is not "
-                "affected, but this run's record is incomplete: see flor_trace show",
-                file=sys.stderr,
-            )
-        self._on_failure(what, error)
+        try:
+            if self.failures == 1 and sys.stderr is not None:
+                print(  # noqa: T201 - the one line that a user sees of our failures
+                    f"flor_trace: {what} failed ({type(error).__name__}: {error}); the program is "
+                    "not affected, but this run's record is incomplete: see flor_trace show",
+                    file=sys.stderr,
+                )
+        except Exception:  # noqa: BLE001, S110 - the program may have put anything there
+            pass
+        try:
+            self._on_failure(what, error)
+        except Exception:  # what broke the record may break the note about it, too
+            if self._strict:
+                raise
 
 
 def _is_ours(traceback: TracebackType | None) -> bool:

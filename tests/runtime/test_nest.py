@@ -1,4 +1,4 @@
-# ruff: noqa: B018, B007 - an operator is how a while loop is reported
+# ruff: noqa: B018, B007, F841, UP028 - loops as a program has them; ~ and - report a while
 from __future__ import annotations
 
 import pytest

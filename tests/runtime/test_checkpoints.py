@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import pytest
+
+from flor_trace.errors import StoreError
+from flor_trace.runtime.checkpoints import Checkpointer, write
+from flor_trace.runtime.policy import Budget
+from flor_trace.runtime.scope import Modules
+from flor_trace.state.encode import decode
+from flor_trace.state.restore import restore
+from flor_trace.store.memory import MemoryStore
+
+BIG = 100_000  # bytes: certainly a leaf of its own
+
+
+class Store(MemoryStore):
+    """Notes the order of things, and can lose what it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.log = []
+        self.broken = False
+
+    def put(self, data):
+        if self.broken:
+            raise StoreError("the disk is full")
+        self.log.append("put")
+        return super().put(data)
+
+    def flush(self):
+        self.log.append("flush")
+
+
+class Writer:
+    """Does the jobs when it is told to."""
+
+    def __init__(self, store):
+        self.store = store
+        self.jobs = []
+        self.full = False
+        self.errors = []
+        self.on_error = lambda: None
+
+    def submit(self, job, nbytes):
+        if self.full:
+            return False
+        self.jobs.append((job, nbytes))
+        return True
+
+    def work(self):
+        while self.jobs:
+            job, _ = self.jobs.pop(0)
+            try:
+                job(self.store)
+            except StoreError as error:
+                self.errors.append(error)
+                self.on_error()
+
+
+@pytest.fixture
+def state():
+    return {"weights": bytearray(b"w" * BIG), "fixed": bytearray(b"f" * BIG), "step": 0}
+
+
+@pytest.fixture
+def store():
+    return Store()
+
+
+@pytest.fixture
+def writer(store):
+    return Writer(store)
+
+
+@pytest.fixture
+def checkpointer(state, writer, monkeypatch):
+    modules = Modules()
+    modules.add("/p/train.py", "train.py", state)
+
+    def main():
+        pass
+
+    stack = [(main.__code__, state, {}, {})]
+    monkeypatch.setattr("flor_trace.runtime.checkpoints.frames", lambda names: stack)
+    made = Checkpointer(
+        modules=modules,
+        clocks=frozenset,
+        relocate=(),
+        submit=writer.submit,
+        budget=Budget(0.01),
+        is_project_file=lambda name: False,
+    )
+    writer.on_error = made.forget
+    return made
+
+
+def test_what_was_saved_is_what_was_there_at_the_boundary(checkpointer, writer, store, state):
+    saved = []
+    taken = checkpointer.take()
+    state["weights"][:] = b"x" * BIG  # the program goes on before anything is written
+    assert checkpointer.save(taken, saved.append)
+    writer.work()
+
+    (done,) = saved
+    live = {"global:train.py:weights": state["weights"], "global:train.py:fixed": state["fixed"],
+            "global:train.py:step": 9}  # fmt: skip
+    graph = decode(store.get(done.manifest))
+    graph.roots = {k: v for k, v in graph.roots.items() if k.startswith("global:")}
+    values = restore(graph, live, store.get)
+    assert bytes(state["weights"]) == b"w" * BIG
+    assert values["global:train.py:step"] == 0
+
+
+def test_chunks_are_durable_before_the_manifest_and_the_manifest_before_it_is_listed(
+    checkpointer, writer, store
+):
+    checkpointer.save(checkpointer.take(), lambda _: store.log.append("listed"))
+    writer.work()
+
+    assert store.log[-4:] == ["flush", "put", "flush", "listed"]
+    assert set(store.log[:-4]) == {"put"}
+
+
+def test_only_what_is_new_is_copied(checkpointer, writer, state):
+    first = checkpointer.take()
+    checkpointer.save(first, lambda _: None)
+    state["weights"][0] = 0
+    second = checkpointer.take()
+
+    assert first.new_bytes >= 2 * BIG
+    assert BIG <= second.new_bytes < 2 * BIG
+    assert second.nbytes >= 2 * BIG
+    unchanged = checkpointer.take()
+    assert unchanged.addresses == second.addresses
+
+
+def test_the_program_pays_and_the_budget_knows(checkpointer):
+    taken = checkpointer.take()
+
+    assert checkpointer.budget.taken == 1
+    assert checkpointer.budget.spent == taken.seconds > 0
+
+
+def test_a_writer_that_is_behind_makes_checkpoints_be_left_out_and_counted(
+    checkpointer, writer, store
+):
+    saved = []
+    writer.full = True
+    assert not checkpointer.save(checkpointer.take(), saved.append)
+    assert checkpointer.skipped == 1
+
+    writer.full = False
+    taken = checkpointer.take()
+    assert taken.new_bytes >= 2 * BIG  # what was refused is not taken for stored
+    checkpointer.save(taken, saved.append)
+    writer.work()
+    assert saved == [taken]
+
+
+def test_the_writer_is_told_how_much_memory_a_checkpoint_keeps(checkpointer, writer):
+    taken = checkpointer.take()
+    checkpointer.save(taken, lambda _: None)
+
+    ((_, nbytes),) = writer.jobs
+    assert nbytes == taken.new_bytes == sum(map(len, taken.buffers))
+    writer.work()
+    assert taken.buffers == []
+
+
+def test_a_checkpoint_with_a_lost_chunk_is_not_listed(checkpointer, writer, store, state):
+    saved = []
+    store.broken = True
+    first = checkpointer.take()
+    checkpointer.save(first, saved.append)
+    second = checkpointer.take()  # before the first was written: relies on its chunks
+    assert second.new_bytes < BIG
+    checkpointer.save(second, saved.append)
+    store.broken = False
+    store_of_first = writer.jobs.pop(0)
+    store.broken = True
+    with pytest.raises(StoreError):
+        store_of_first[0](store)
+    store.broken = False
+    writer.work()
+
+    assert saved == []
+    assert "were lost with an earlier one" in str(writer.errors[0])
+
+
+def test_after_a_failure_everything_is_copied_again(checkpointer, writer, store):
+    saved = []
+    store.broken = True
+    checkpointer.save(checkpointer.take(), saved.append)
+    writer.work()
+    store.broken = False
+    taken = checkpointer.take()
+    assert taken.new_bytes >= 2 * BIG
+    checkpointer.save(taken, saved.append)
+    writer.work()
+
+    assert len(writer.errors) == 1
+    assert saved == [taken]
+
+
+def test_equal_states_have_equal_digests_and_others_do_not(checkpointer, store, state):
+    first, second = checkpointer.take(), checkpointer.take()
+    state["step"] = 1
+    third = checkpointer.take()
+    for taken in (first, second, third):
+        taken.buffers = taken.buffers or []
+        write(taken, store)
+
+    assert first.digest == second.digest != third.digest
+
+
+def test_a_checkpoint_is_allowed_when_the_run_is_old_enough(checkpointer, monkeypatch):
+    began = checkpointer._began
+    clock = "flor_trace.runtime.checkpoints.perf_counter"
+    monkeypatch.setattr(clock, lambda: began)
+    assert not checkpointer.allowed()
+    monkeypatch.setattr(clock, lambda: began + 1e6)
+    assert checkpointer.allowed()
