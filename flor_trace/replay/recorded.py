@@ -147,6 +147,7 @@ class RecordedRun:
         if run is not None and not outer:
             run.complete = max(run.complete, frame["first"] + len(frame["value"]))
             run.iterations = max(run.iterations, run.complete)
+            run.seconds = max(run.seconds, frame.get("at", 0.0) - run.entered_at)
 
 
 def _up_to(path: Path, number: int) -> Path:

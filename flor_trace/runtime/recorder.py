@@ -138,7 +138,10 @@ class Recorder:
     def _flush(self, instance: Instance) -> None:
         batch, instance.tag.batch = instance.tag.batch, None
         if batch is not None and instance.watched and (batch.columns or not instance.outer):
-            self._journal.append(batch.frame(instance, self.identify))
+            frame = batch.frame(instance, self.identify)
+            if not instance.outer:  # how long the loop has run, should the program be killed in it
+                frame["at"] = perf_counter() - self._began
+            self._journal.append(frame)
 
     def _cheap(self, instance: Instance) -> bool:
         """Whether a checkpoint of the exit may go a little over the budget."""
