@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from flor_trace.errors import ProbeError
 from flor_trace.runtime.values import MAX_STRING, scalar
 from flor_trace.types import ChunkWriter
+
+#: Of numpy: numbers, texts, dates.  The others are not what their dtype's short name says.
+_KINDS = "biufcSUMm"
 
 
 def encode_value(value: Any, store: ChunkWriter) -> Any:
@@ -25,7 +29,11 @@ def encode_value(value: Any, store: ChunkWriter) -> Any:
     if isinstance(value, str):
         return f"{value[:MAX_STRING]}… ({len(value)} characters)"
     array = _as_array(value)
-    if array is None or array.dtype.hasobject:
+    if array is not None and array.ndim == 0:
+        item = scalar(array[()])
+        if item is not None:
+            return item
+    if array is None or array.dtype.kind not in _KINDS:
         raise ProbeError(
             f"the probe gave a {type(value).__module__}.{type(value).__qualname__}; give a number, "
             "a text or an array (for example .tolist(), .to_numpy() or len(...))"
@@ -47,13 +55,25 @@ def _as_array(value: Any) -> Any:
         tensor = value.detach().cpu()
         if tensor.dtype is torch.bfloat16:  # numpy has no such type; float32 holds it exactly
             tensor = tensor.float()
-        return np.ascontiguousarray(tensor.resolve_conj().resolve_neg().numpy())
+        return tensor.resolve_conj().resolve_neg().numpy()
     if isinstance(value, np.ndarray):
         return value
-    if isinstance(value, list | tuple) and value:
-        array = np.asarray(value) if _regular(value) else None
-        return array if array is not None and array.dtype.kind in "biufcU" else None
+    if isinstance(value, list | tuple) and value and _regular(value):
+        kinds = {isinstance(leaf, str) for leaf in _leaves(value)}
+        return np.asarray(_plain(value)) if len(kinds) == 1 else None
     return None
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else scalar(value)
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
 
 
 def _regular(value: Any) -> bool:

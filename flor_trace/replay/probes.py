@@ -91,7 +91,7 @@ def _read(path: Path) -> str:
 
 def _check_expression(text: str) -> None:
     try:
-        ast.parse(text, mode="eval")
+        compile(text, "<probe>", "eval")  # sees more than a parser: `yield`, repeated arguments
     except SyntaxError as error:
         caret = " " * ((error.offset or 1) - 1) + "^"
         raise ProbeError(
@@ -127,21 +127,26 @@ def names_needed(probe: Probe) -> tuple[str, ...]:
 def free_names(tree: ast.Expression) -> list[str]:
     """Names an expression reads from outside of itself, builtins left out."""
     code = compile(tree, "<probe>", "eval")
-    used = dict.fromkeys(_global_names(code))
-    return [name for name in used if not hasattr(builtins, name)]
+    given = set(_names(code, "STORE_NAME", "STORE_GLOBAL"))  # by ``:=``
+    used = _names_read(code)
+    return [name for name in used if name not in given and not hasattr(builtins, name)]
 
 
-def _global_names(code: CodeType) -> Sequence[str]:
-    """Names that the code loads from the global scope, nested code included."""
-    loads = [
+def _names_read(code: CodeType) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_names(code, "LOAD_NAME", "LOAD_GLOBAL")))
+
+
+def _names(code: CodeType, *operations: str) -> Sequence[str]:
+    """Names that such instructions of the code have, nested code included."""
+    found = [
         instruction.argval
         for instruction in dis.get_instructions(code)
-        if instruction.opname in ("LOAD_NAME", "LOAD_GLOBAL")
+        if instruction.opname in operations
     ]
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            loads.extend(_global_names(constant))
-    return loads
+            found.extend(_names(constant, *operations))
+    return found
 
 
 class Question:
@@ -149,7 +154,10 @@ class Question:
 
     def __init__(self, probe: Probe) -> None:
         self.probe = probe
-        self._needed = names_needed(probe)
+        # A variable may be called like a builtin, so these are looked for as well.
+        self._names = (
+            () if probe.kind == "function" else _names_read(compile(probe.text, "<probe>", "eval"))
+        )
         self._function = self._load() if probe.kind == "function" else None
         self._compiled: dict[tuple[str, ...], CodeType] = {}
 
@@ -157,7 +165,7 @@ class Question:
         """Evaluate the probe; raises what the probe raises."""
         if self._function is not None:
             return self._call(self._function, local_names, global_names)
-        own = tuple(name for name in self._needed if name in local_names)
+        own = tuple(name for name in self._names if name in local_names)
         code = self._compiled.get(own)
         if code is None:
             code = self._compiled[own] = _as_function(self.probe.text, own)
@@ -169,16 +177,19 @@ class Question:
         local_names: Mapping[str, Any],
         global_names: Mapping[str, Any],
     ) -> Any:
-        arguments = {}
+        positional, named = [], {}
         for name, parameter in inspect.signature(function).parameters.items():
-            for scope in (local_names, global_names):
-                if name in scope:
-                    arguments[name] = scope[name]
-                    break
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                continue
+            scope = local_names if name in local_names else global_names
+            value = scope.get(name, parameter.default)
+            if value is parameter.empty:
+                raise NameError(f"name {name!r} is not defined at this place of the program")
+            if parameter.kind is parameter.POSITIONAL_ONLY:
+                positional.append(value)
             else:
-                if parameter.default is parameter.empty:
-                    raise NameError(f"name {name!r} is not defined at this place of the program")
-        return function(**arguments)
+                named[name] = value
+        return function(*positional, **named)
 
     def _load(self) -> Callable[..., Any]:
         namespace: dict[str, Any] = {"__name__": "flor_trace_probes", "__file__": self.probe.path}
