@@ -61,6 +61,37 @@ def _outside_of_libraries(filename: str) -> bool:
     return not filename.startswith((*_LIBRARY_PATHS, "<frozen"))
 
 
+def _referrer(
+    objects: list[Any], ids: dict[int, NodeId], prefixes: tuple[str, ...]
+) -> Callable[[Any], Ref]:
+    """Return the function that gives an atom as it is, and of anything else the id of its node.
+
+    It runs for everything the walk meets, so what it needs is bound here and not looked up.
+    """
+    pool = node_ids(4096)
+
+    def ref(obj: Any) -> Ref:
+        cls = type(obj)
+        if cls in FREE_ATOMS:
+            return obj  # type: ignore[no-any-return]
+        if cls is str:
+            if len(obj) <= LONG and not (prefixes and obj.startswith(prefixes)):
+                return obj  # type: ignore[no-any-return]
+        elif cls is float or cls is complex:
+            return obj if obj == obj else _plain_nan(obj)
+        elif cls is bytes and len(obj) <= LONG:
+            return obj  # type: ignore[no-any-return]
+        key = id(obj)
+        found = ids.get(key)
+        if found is None:
+            at = len(objects)
+            found = ids[key] = pool[at] if at < len(pool) else node_ids(at + 1)[at]
+            objects.append(obj)
+        return found
+
+    return ref
+
+
 class _Walk:
     """Objects in the order of their first meeting; the list of them is also the queue."""
 
@@ -81,31 +112,8 @@ class _Walk:
         self._stateful: dict[type, bool] = {}
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._captures: dict[type, tuple[Callable[[Any, Any, Plan], Node], Plan]] = {}
-        self._prefixes = tuple(prefix for prefix, _ in self.relocate)
-        self._pool = node_ids(1)
-
-    def ref(self, obj: Any) -> Ref:
-        """Return the object itself if it is an atom, else the id of its node."""
-        cls = type(obj)
-        if cls in FREE_ATOMS:
-            return obj  # type: ignore[no-any-return]
-        if cls is str:
-            if len(obj) <= LONG and not (self._prefixes and obj.startswith(self._prefixes)):
-                return obj  # type: ignore[no-any-return]
-        elif cls is float or cls is complex:
-            return obj if obj == obj else _plain_nan(obj)
-        elif cls is bytes and len(obj) <= LONG:
-            return obj  # type: ignore[no-any-return]
-        known = self._ids.get(id(obj))
-        if known is not None:
-            return known
-        objects = self.objects
-        at = len(objects)
-        if at >= len(self._pool):
-            self._pool = node_ids(at + 1)
-        found = self._ids[id(obj)] = self._pool[at]
-        objects.append(obj)
-        return found
+        prefixes = tuple(prefix for prefix, _ in self.relocate)
+        self.ref = _referrer(self.objects, self._ids, prefixes)
 
     def names(self, space: Mapping[str, Any]) -> tuple[str, ...] | None:
         """Return the keys if all are plain strings, else None; equal ones are one object."""

@@ -28,6 +28,7 @@ _SEQUENCES: Final = frozenset({"list", "tuple", "deque", "object array"})
 _PACKED: Final = frozenset({"packed list", "packed tuple"})
 _BY_TYPE: Final = _SEQUENCES | _PACKED | {"value", "numpy scalar", "text"}
 _ABSENT: Final = object()
+_HUGE: Final = 10**50
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class _Comparison:
         if type(old) is not NodeId or type(new) is not NodeId:
             if vague and type(old) is type(new):
                 return
-            if type(old) is not type(new) or repr(old) != repr(new):
+            if type(old) is not type(new) or not _equal(old, new):
                 yield self._change(path, old, new)
             return
         if old in self._same:
@@ -171,8 +172,14 @@ class _Comparison:
     def _say(self, graph: Graph, ref: Ref) -> str:
         if type(ref) is NodeId:
             return _describe(graph.nodes[ref])
+        if type(ref) is int and abs(ref) >= _HUGE:
+            return f"an int of {ref.bit_length()} bits"  # repr refuses the largest
         text = repr(ref)
         return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _equal(old: Ref, new: Ref) -> bool:
+    return old == new if type(old) is int else repr(old) == repr(new)
 
 
 def _entries(node: Node) -> dict[tuple[str, object], tuple[Ref, Ref]]:

@@ -177,9 +177,12 @@ class _Pass:
         return (self._digests[leaf], self._tokens.get(owner) or (self._path(owner),))
 
     def _blur(self, at: NodeId, node: Node) -> list[Any]:
-        if at in self._vague:
-            return [self._blurred(child) for child in node.children]
         paired = node.kind in PAIRED_KINDS
+        if at in self._vague:
+            return [
+                child if paired and n % 2 == 0 else self._blurred(child)
+                for n, child in enumerate(node.children)
+            ]
         if not paired and self._ignore.isdisjoint(node.names):
             return node.children
         children: list[Any] = list(node.children)

@@ -56,6 +56,8 @@ def _numbers(node: Node, data: memoryview) -> Any:
     import numpy as np  # noqa: PLC0415
 
     name = node.payload[0] if isinstance(node.payload, tuple) and node.payload else None
+    if name == "U":
+        return None
     if name == "bfloat16":
         return (np.frombuffer(data, "u2").astype("u4") << 16).view("f4")
     try:

@@ -145,6 +145,10 @@ PLAIN_VALUES = [
     [1.0, 2] * 40,
     (),
     (1, ("a",)),
+    ["word", "é\ud800", ""] * 30,
+    tuple(f"{n}" for n in range(50)),
+    ["a", 1] * 30,
+    ["long " * 1000] * 40,
     tuple(range(50)),
     Pair(1, [2]),
     {},
@@ -535,6 +539,12 @@ def test_digests_do_not_depend_on_the_directory_of_the_run(save):
     two = save({"v": ["/b/x"]}, relocate=[("/b", "$ROOT")])
     assert one.digests == two.digests
     assert one.digests != save({"v": ["/b/x"]}).digests
+
+
+def test_moved_paths_in_a_long_list_move_too(save):
+    value = [f"/old/run/{n}" for n in range(100)]
+    saved = save({"v": value}, relocate=[("/old/run", "$ROOT")])
+    assert saved.restore({}, relocate=[("/new", "$ROOT")])["v"] == [f"/new/{n}" for n in range(100)]
 
 
 def test_restoring_moved_paths_needs_to_know_where_they_are(save):

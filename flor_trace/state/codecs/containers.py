@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from array import array
+import gc
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterable
 from typing import Any, Final
@@ -11,28 +10,10 @@ from typing import Any, Final
 from flor_trace.errors import RestoreError
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
 from flor_trace.state.codecs.instances import named, pair_named, set_attributes
+from flor_trace.state.codecs.packing import PACK_FROM, pack, unpack
 from flor_trace.state.codecs.setorder import fill_in_order
 from flor_trace.state.graph import ATOM_TYPES, FREE_ATOMS, Node, NodeId, Ref
 from flor_trace.state.naming import type_name
-
-#: Lists of plain numbers at least this long become one buffer.
-PACK_FROM: Final = 32
-
-_NAN: Final = float("nan")
-
-
-def pack(items: list[Any] | tuple[Any, ...]) -> array[Any] | None:
-    """Return the items as an array when all are floats, or all ints of at most 64 bits."""
-    first = type(items[0])
-    if (first is not float and first is not int) or set(map(type, items)) != {first}:
-        return None
-    try:
-        packed = array("d" if first is float else "q", items)
-    except OverflowError:
-        return None
-    if first is float and math.isnan(sum(map(abs, items))):
-        packed = array("d", [_NAN if item != item else item for item in items])
-    return packed
 
 
 class _Sequence(Codec):
@@ -44,11 +25,11 @@ class _Sequence(Codec):
         """Return the node of these items, and of the attributes of `obj`."""
         names, attributes = named(walk, obj, plan)
         if len(items) >= PACK_FROM:
-            packed = pack(items)
+            packed = pack(items, tuple(prefix for prefix, _ in walk.relocate))
             if packed is not None:
-                leaf = walk.leaf(memoryview(packed).cast("B"))
-                payload = (packed.typecode, len(items))
-                return Node("packed " + self.kind, plan.type_name, payload, attributes, names, leaf)
+                code, data = packed
+                kind, payload = f"packed {self.kind}", (code, len(items))
+                return Node(kind, plan.type_name, payload, attributes, names, walk.leaf(data))
         ref = walk.ref
         children = [ref(item) for item in items]
         return Node(self.kind, plan.type_name, None, children + attributes, names)
@@ -62,10 +43,9 @@ class _Sequence(Codec):
         """Return the saved elements."""
         if node.leaf < 0:
             return build.values(node.items)
-        assert isinstance(node.payload, tuple)
-        packed = array(str(node.payload[0]))
-        packed.frombytes(build.buffer(node.leaf))
-        return packed.tolist()
+        if not isinstance(node.payload, tuple) or len(node.payload) != 2:
+            raise Unbuildable("the saved numbers are not described in full")
+        return unpack(node.payload[0], node.payload[1], build.buffer(node.leaf))
 
 
 class _List(_Sequence):
@@ -127,8 +107,8 @@ class _Dict(Codec):
     bases = (dict, OrderedDict, defaultdict, Counter)
 
     def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
-        if not obj and not plan.has_dict and type(obj) in _BARE_DICTS:
-            return _EMPTY[type(obj)]
+        if not obj and type(obj) in _EMPTY and not gc.get_referents(obj):
+            return _EMPTY[type(obj)]  # not even a __dict__, which asking for it would make
         ref = walk.ref
         if isinstance(obj, OrderedDict):
             items = [(key, dict.__getitem__(obj, key)) for key in OrderedDict.__iter__(obj)]
@@ -178,9 +158,8 @@ class _Dict(Codec):
         set_attributes(obj, build.attributes(named_refs))
 
 
-#: Dicts that have nothing but their items. An empty one is a node like any other empty one.
-_BARE_DICTS: Final = frozenset({dict, OrderedDict})
-_EMPTY: Final = {cls: Node("dict", type_name(cls)) for cls in _BARE_DICTS}
+#: An empty dict is like any other: torch modules have a dozen each.
+_EMPTY: Final = {cls: Node("dict", type_name(cls)) for cls in (dict, OrderedDict)}
 
 
 def write_dict(obj: dict[Any, Any], pairs: list[tuple[Any, Any]]) -> None:

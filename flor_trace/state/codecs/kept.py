@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio.events
 import io
-import logging
 import os
-import queue
 import threading
 import types
 import weakref
@@ -22,7 +19,7 @@ KEPT_PACKAGES: Final = frozenset(
     {
         "aim", "asyncio", "clearml", "comet_ml", "concurrent", "contextvars", "ctypes", "IPython",
         "ipywidgets", "logging", "loguru", "matplotlib", "mlflow", "mpl_toolkits",
-        "multiprocessing", "neptune", "PIL", "plotly", "requests", "rich", "seaborn", "selectors",
+        "multiprocessing", "neptune", "PIL", "plotly", "queue", "requests", "rich", "seaborn", "selectors",
         "signal", "socket", "sqlite3", "ssl", "structlog", "subprocess", "tempfile",
         "tensorboard", "tensorboardX", "threading", "tqdm", "urllib3", "visdom", "wandb", "weakref",
     }
@@ -34,8 +31,6 @@ _FILES: Final = tuple(
     for name in ("FileIO", "BufferedReader", "BufferedWriter", "BufferedRandom", "TextIOWrapper")
 )
 _KEPT_TYPES: Final = (
-    logging.Logger,
-    logging.Handler,
     threading.Thread,
     threading.local,
     type(threading.Lock()),
@@ -43,8 +38,6 @@ _KEPT_TYPES: Final = (
     threading.Condition,
     threading.Event,
     threading.Semaphore,
-    queue.Queue,
-    asyncio.events.AbstractEventLoop,
     types.CodeType,
     types.FrameType,
     types.TracebackType,
