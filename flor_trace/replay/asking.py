@@ -55,14 +55,16 @@ class Asker:
         """The iteration is over."""
         if self._place.probe.start or instance.loop.info.key != self._place.loop.key:
             return
-        outermost = instance.outer[0].iteration if instance.outer else iteration
+        outermost = instance.under[0] if instance.under else iteration
         if outermost in self._wanted:
             self._ask(instance, li, iteration)
 
     def _ask(self, instance: Instance, li: LoopIter, iteration: int) -> None:
         coords = [
-            [self._identify(outer), outer.iteration, value]
-            for outer, value in zip(instance.outer, outer_values(instance), strict=True)
+            [self._identify(outer), under, value]
+            for outer, under, value in zip(
+                instance.outer, instance.under, outer_values(instance), strict=True
+            )
         ]
         coords.append([self._identify(instance), iteration, target_value(instance, li)])
         name = self._place.probe.name

@@ -77,7 +77,7 @@ class Verdicts:
     def path(self, instance: Instance, iteration: int) -> Path | None:
         """The recorded path of an iteration, if that loop was watched then."""
         numbers = [self.number(each) for each in (*instance.outer, instance)]
-        iterations = [*(outer.iteration for outer in instance.outer), iteration]
+        iterations = [*instance.under, iteration]
         if any(number is None for number in numbers):
             return None
         return tuple(zip(numbers, iterations, strict=True))  # type: ignore[arg-type]

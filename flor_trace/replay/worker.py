@@ -21,6 +21,7 @@ from flor_trace.instrument.select import Project
 from flor_trace.replay.asking import Asker
 from flor_trace.replay.contain import Containment
 from flor_trace.replay.follower import Follower
+from flor_trace.replay.importing import lead_imports
 from flor_trace.replay.plan import Plan, Step
 from flor_trace.replay.probes import Probe
 from flor_trace.replay.recorded import RecordedRun
@@ -149,6 +150,7 @@ class Worker:
             program = Program("script", self._script(), program.arguments)
         self._main = Main(program)
         self._main.install()
+        lead_imports(str(self.run.header["root"]), str(self._root))
         if program.mode == "script":
             sys.argv[0] = header["target"]
         self._seed("random", random)

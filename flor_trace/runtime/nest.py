@@ -33,7 +33,9 @@ class Instance:
 
     `iteration` is the one that runs, or will when the boundary is over.  `outer` are the watched
     loops around it, from the outermost inwards; `nth` counts the executions of this loop under
-    the same outer iteration, so that a loop run twice there is not taken for one.
+    the same outer iteration, so that a loop run twice there is not taken for one.  `under` are the
+    iterations of `outer` when this one's began: the body of a generator ends under the next
+    iteration of the loop that consumes it, but what it stored belongs to the item it gave.
     """
 
     __slots__ = (
@@ -50,12 +52,14 @@ class Instance:
         "started",
         "tag",
         "target",
+        "under",
         "watched",
     )
 
     def __init__(self, loop: Loop, outer: tuple[Instance, ...], nth: int, now: float) -> None:
         self.loop = loop
         self.outer = outer
+        self.under = iterations_of(outer)
         self.nth = nth
         self.started = self.since = now
         self.seconds = 0.0  #: spent in its iterations, without what we did meanwhile
@@ -132,7 +136,9 @@ class Nest:
         instance.iteration = k
         if instance.calls:
             instance.calls = {}
-        if not instance.outer:
+        if instance.outer:
+            instance.under = iterations_of(instance.outer)
+        else:
             self._observer.boundary(instance, li, k)
 
     def leave(self, li: LoopIter, how: Leaving) -> None:
@@ -188,6 +194,7 @@ class Nest:
         if any(not outer.alive for outer in instance.outer):
             # A generator that goes on under another loop; outside of all, it stays where it was.
             instance.outer = self.outer_of(li) or instance.outer
+            instance.under = iterations_of(instance.outer)
         self._observer.iteration_over(instance, li, iteration, li.lookup(loop.names))
 
     def _judge(self, instance: Instance, li: LoopIter, iterations: int) -> None:
@@ -224,6 +231,11 @@ class Nest:
         if not loop.watched:
             loop.probe_iterations += li.n
             loop.probe_seconds += instance.seconds
+
+
+def iterations_of(instances: tuple[Instance, ...]) -> tuple[int, ...]:
+    """The iterations that the `instances` are in."""
+    return tuple([each.iteration for each in instances])
 
 
 def target_value(instance: Instance, li: LoopIter) -> Scalar | None:

@@ -35,7 +35,7 @@ class Batch:
         self.began = now
         self.outer = outer_values(instance)
         self.instances = instance.outer  # a generator may go on under another loop
-        self.outer_iterations = [outer.iteration for outer in self.instances]
+        self.outer_iterations = instance.under
         self.values: list[Scalar | None] = []
         self.columns: dict[str, list[Scalar | None]] = {}
 
@@ -44,10 +44,7 @@ class Batch:
         return (
             iteration == self.first + len(self.values)
             and instance.outer == self.instances
-            and all(
-                outer.iteration == then
-                for outer, then in zip(self.instances, self.outer_iterations, strict=True)
-            )
+            and instance.under == self.outer_iterations
         )
 
     def full(self, now: float) -> bool:

@@ -126,8 +126,8 @@ def test_a_batch_ends_when_the_loop_around_a_generator_goes_on(tracing):
     program()
 
     assert seen.of("item")[:2] == [
-        ([["epoch", 0, "a"]], 0, [0, 1]),
-        ([["epoch", 1, "b"]], 2, [2, 3, 4]),
+        ([["epoch", 0, "a"]], 0, [0, 1, 2]),
+        ([["epoch", 1, "b"]], 3, [3, 4]),
     ]
 
 
