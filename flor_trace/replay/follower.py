@@ -152,6 +152,9 @@ class Follower:
         """See `Control`: whether the iteration that begins now is anything but executed."""
         assert self._instance is not None
         if self._entry_pending:
+            live = self._stage_loop().locals() or {}  # the item that was just fetched is kept
+            kept = {name: live[name] for name in self._targets if name in live}
+            self._values = {**self._values, **kept}
             return True
         j = self._instance.iteration
         if self._valid:

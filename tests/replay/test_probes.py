@@ -46,7 +46,7 @@ def test_a_syntax_error_is_shown_with_its_place(text):
     with pytest.raises(ProbeError, match="not an expression") as caught:
         parse(text)
 
-    first, line, caret = str(caught.value).split("\n")
+    _, line, caret = str(caught.value).split("\n")
     assert line.strip() == text[2:].strip()
     assert caret.strip() == "^"
 
@@ -241,7 +241,10 @@ def test_a_function_is_given_the_programs_names(signature, expected):
 
 
 def test_a_function_uses_what_its_file_imports_and_defines():
-    source = "import math\nK = 3\ndef helper(x):\n    return x * K\ndef f(x):\n    return math.sqrt(helper(x))\n"
+    source = (
+        "import math\nK = 3\ndef helper(x):\n    return x * K\n"
+        "def f(x):\n    return math.sqrt(helper(x))\n"
+    )
 
     assert Question(Probe("f", "function", source)).ask({"x": 12}, {"K": 99}) == 6.0
 
