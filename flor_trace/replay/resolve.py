@@ -58,6 +58,11 @@ def place(probe: Probe, run: RecordedRun, sources: Sources) -> Place:
     else:
         key = stage.loop.key
     found = Place(probe, run.infos[key], stage)
+    if found.inner and probe.start:
+        raise ProbeError(
+            f"the start of an iteration of `{found.loop.header}` cannot be asked at, because it lies "
+            f"inside of `{run.infos[stage.loop.key].header}`; ask at its end, --at {probe.at}"
+        )
     _check_names(found, run, sources)
     return found
 
@@ -147,7 +152,7 @@ def visible_names(loop: LoopInfo, sources: Sources) -> set[str] | None:
     if "import *" in source:
         return None
     names = _bound(top)
-    table = _descend(top, loop.qualname)
+    table = _descend(top, loop)
     if table is None:
         return None
     if table is not top:
@@ -173,15 +178,23 @@ def _only_global(table: symtable.SymbolTable) -> set[str]:
     return {s.get_name() for s in table.get_symbols() if s.is_global()}
 
 
-def _descend(table: symtable.SymbolTable, qualname: str) -> symtable.SymbolTable | None:
-    if qualname == "<module>":
+def _descend(table: symtable.SymbolTable, loop: LoopInfo) -> symtable.SymbolTable | None:
+    """The table of the code that holds the loop: of namesakes, the last that begins before it."""
+    if loop.qualname == "<module>":
         return table
-    for part in _parts(qualname):
-        table_or_none = next((c for c in table.get_children() if c.get_name() == part), None)
-        if table_or_none is None:
+    for part in _parts(loop.qualname):
+        found = _child(table, part, loop.span[0])
+        if found is not None and found.get_type() not in ("function", "class"):
+            found = _child(found, part, loop.span[0])  # inside of the scope of type parameters
+        if found is None:
             return None
-        table = table_or_none
+        table = found
     return table
+
+
+def _child(table: symtable.SymbolTable, name: str, line: int) -> symtable.SymbolTable | None:
+    children = [c for c in table.get_children() if c.get_name() == name and c.get_lineno() <= line]
+    return max(children, key=lambda child: child.get_lineno(), default=None)
 
 
 def _parts(qualname: str) -> Iterable[str]:
