@@ -31,6 +31,8 @@ _DATE_MAKERS = {"fromtimestamp", "timedelta", "localtime", "strftime"}
 #: Functions, and attributes called like one, whose result is a reading when an argument is one.
 _PASSES_ON = frozenset(_CONVERSIONS)
 _ATTRIBUTE_PASSES_ON = frozenset(_METHODS | _DATE_MAKERS | {"max", "min", "round"})
+#: Calls that only hold what they are given, whose other contents are to stay comparable.
+_HOLDERS = frozenset({"dict", "list", "tuple", "set", "zip", "enumerate"})
 _PROPERTIES = frozenset({"property", "cached_property"})
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -50,8 +52,9 @@ def clock_names(tree: ast.Module) -> frozenset[str]:
     """Return the names, attributes and constant keys that hold readings of a clock.
 
     The analysis goes by name: ``self.seconds`` and ``seconds`` are the same, wherever they occur
-    in the module.  It follows assignments, arithmetic, f-strings, ``append``, conversions and the
-    results of the module's own functions, until nothing new is found.
+    in the module.  It follows assignments, arithmetic, f-strings, ``append``, conversions, the
+    results of the module's own functions and those of any function that is given a duration,
+    until nothing new is found.
     """
     facts = _gather(tree)
     if _MODULES.isdisjoint(name.partition(".")[0] for name in facts.imported.values()):
@@ -165,13 +168,29 @@ class _Taint:
         self.imported = imported
         self.names: set[str] = set()
         self.functions: set[str] = set()
+        self.durations: set[str] = set()  #: the names that hold differences of readings
 
     def spread(self, facts: _Facts) -> bool:
         """Go over all moves once; tell whether that found anything new."""
-        before = len(self.names), len(self.functions)
+        before = self._size()
         self.names.update(name for name, value in facts.moves if self.is_reading(value))
         self.functions.update(name for name, value in facts.returns if self.is_reading(value))
-        return before != (len(self.names), len(self.functions))
+        self.durations.update(name for name, value in facts.moves if self.is_duration(value))
+        return before != self._size()
+
+    def _size(self) -> tuple[int, int, int]:
+        return len(self.names), len(self.functions), len(self.durations)
+
+    def is_duration(self, node: ast.expr) -> bool:
+        """Tell whether an expression's value is a difference of readings, or made from one."""
+        pending = [node]
+        while pending:
+            part = pending.pop()
+            subtracts = isinstance(part, ast.BinOp) and isinstance(part.op, ast.Sub)
+            if _last_name(part) in self.durations or (subtracts and self.is_reading(part)):
+                return True
+            pending.extend(_made_of(part))
+        return False
 
     def is_reading(self, node: ast.expr | None) -> bool:
         """Tell whether an expression's value is a reading, or is made from one."""
@@ -195,7 +214,13 @@ class _Taint:
         full = self._full_name(call.func)
         if full in READS_A_CLOCK:
             return True
-        return _last_name(call.func) in self.functions
+        name = _last_name(call.func) or ""
+        return name in self.functions or (name not in _HOLDERS and self._given_duration(call, name))
+
+    def _given_duration(self, call: ast.Call, name: str) -> bool:
+        """A rate, a text, an estimate of the rest: but an instance of a class is more than that."""
+        given = (*call.args, *(keyword.value for keyword in call.keywords))
+        return not name[:1].isupper() and any(map(self.is_duration, given))
 
     def _full_name(self, node: ast.expr) -> str | None:
         parts: list[str] = []

@@ -73,7 +73,7 @@ class Recorder:
 
     def boundary(self, instance: Instance, li: LoopIter, k: int) -> None:
         """See `Observer`."""
-        if not (instance.watched or k == 0):
+        if not (instance.watched or k == 0) or k < instance.tag.not_before:
             return
         last = li.expected == k and k > 0
         if not (self._checkpointer.allowed() or (last and self._cheap(instance))):
@@ -148,7 +148,8 @@ class Recorder:
         return self._checkpointer.budget.estimate < 0.05 * (perf_counter() - instance.started)
 
     def _worth_exit(self, instance: Instance) -> bool:
-        return self._checkpointer.allowed() or self._cheap(instance)
+        may = self._checkpointer.allowed() or self._cheap(instance)
+        return may and not instance.tag.not_before
 
     def _save(self, instance: Instance, boundary: int, taken: Taken) -> None:
         number = self.identify(instance)
@@ -171,6 +172,8 @@ class Recorder:
             )
 
         instance.tag.saved = boundary
+        if taken.graph.opaque:  # of no use to a replay, and the next will hardly be better
+            instance.tag.not_before = 2 * boundary + 1
         if not self._checkpointer.save(taken, saved):
             self.lost(
                 f"checkpoint at boundary {boundary}", "the writer is behind; memory is bounded"
@@ -180,9 +183,10 @@ class Recorder:
 class _Notes:
     """What the recorder remembers about one loop instance."""
 
-    __slots__ = ("batch", "entry", "saved")
+    __slots__ = ("batch", "entry", "not_before", "saved")
 
     def __init__(self) -> None:
         self.batch: Batch | None = None
         self.entry: Taken | None = None
         self.saved = -1
+        self.not_before = 0  #: the boundary from which on another checkpoint may be tried

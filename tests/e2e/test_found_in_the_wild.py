@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from harness import PACKAGE, Project
 
 BATCHES = """
@@ -62,3 +64,66 @@ def test_modules_found_by_an_absolute_path_come_from_the_old_commit(project: Pro
     assert document["results"][0]["exact"] == 4, document
     rows = project.pivot("epoch", "twice")
     assert [row["twice"] for row in rows] == [1.0, 2.0, 3.0, 4.0]
+
+
+RATES = """
+import time
+
+
+class Model:
+    weight = 1.0
+
+    def rate(self, items, seconds):
+        return items / seconds
+
+
+model = Model()
+mean_rate = -1.0
+t0 = time.time()
+for step in range(5):
+    model.weight *= 1.5
+    time.sleep(0.002)
+    t1 = time.time()
+    dt = t1 - t0
+    t0 = t1
+    rate = model.rate(64, dt)
+    mean_rate = rate if mean_rate == -1.0 else 0.9 * mean_rate + 0.1 * rate
+"""
+
+
+def test_a_rate_made_from_a_duration_is_no_divergence(project: Project) -> None:
+    project.write("main.py", RATES)
+    project.flor("--overhead", "0", "main.py")
+
+    (document,) = project.replay("w=model.weight * 1.0")
+
+    assert document["results"][0]["diverged"] == 0, document
+    assert [row["w"] for row in project.pivot("w")] == [1.5, 2.25, 3.375, 5.0625, 7.59375]
+
+
+READING = """
+import time
+
+words = {}
+with open("words.txt") as file:
+    for line in file:
+        words[line] = len(words)
+        time.sleep(0.0005)
+weight = 1.0
+for epoch in range(6):
+    weight *= 1.5
+    time.sleep(0.002)
+"""
+
+
+def test_states_that_cannot_be_restored_are_not_saved_again_and_again(project: Project) -> None:
+    project.write("main.py", READING)
+    project.write("words.txt", "".join(f"word {k}\n" for k in range(100)))
+
+    project.record("--name", "base", "main.py")
+
+    shown = json.loads(project.flor("show", "base", "--json").stdout)
+    reading, training = shown["loops"]
+    assert reading["opaque"]
+    assert len(reading["checkpoints"]) < 10
+    assert training["checkpoints"][-5:] == [2, 3, 4, 5, 6]

@@ -37,6 +37,15 @@ TABLE = {
     },
     "import time\nwhile (now := time.time()) < 3:\n    pass\n": {"now"},
     "import time\nx: float = time.time()\ny: float\n": {"x"},
+    # what is made from a duration is a reading too, but not what merely goes on from a start
+    "import time\nt0 = time.time()\ndt = time.time() - t0\nrate = model.rate(64, dt)\n"
+    "loss = train(model, t0)\nmean = rate if not mean else 0.9 * mean + 0.1 * rate\n"
+    "result = Result(loss, seconds=dt)\nrow = dict(loss=loss, dt=dt)\n": {
+        "t0",
+        "dt",
+        "rate",
+        "mean",
+    },
     # what merely stands beside a reading is none
     "import time\nt0 = time.time()\nfor epoch in range(3):\n    model.fit(epoch, t0)\n"
     "    n = 1\n": {"t0"},
