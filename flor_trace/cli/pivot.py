@@ -19,10 +19,12 @@ def main(arguments: Sequence[str]) -> int:
     command.add_argument("--where", metavar="CONDITION", help="pandas query text over the columns")
     command.add_argument("--full", action="store_true", help="also projid, tstamp and vid")
     options = command.parse_args(arguments)
-    table = api.pivot(*options.names, store=options.store)
+    named = frames.names_in(options.where) if options.where and options.names else ()
+    table = api.pivot(*options.names, *named, store=options.store)
     if options.where:
         table = frames.select(table, options.where)
-    columns = [str(c) for c in table.columns]
+    hidden = set(named) - set(options.names) - set(api.open_catalog(options.store).dimensions())
+    columns = [str(c) for c in table.columns if c not in hidden]
     if not options.full:
         columns = [c for c in columns if c not in ("projid", "tstamp", "vid")]
     rows = [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False)]

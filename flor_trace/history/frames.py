@@ -10,13 +10,13 @@ from flor_trace.history.catalog import Catalog
 from flor_trace.history.pivot import INDEX, Table, dimension_labels, in_nest_order, labels_of
 from flor_trace.history.pivot import pivot as join
 from flor_trace.history.spans import DIVERGED, Span, records
-from flor_trace.history.where import select
+from flor_trace.history.where import names_in, select
 from flor_trace.types import ArtifactRef
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DATA_PREP", "Artifact", "full_pivot", "log_records", "pivot", "select"]
+__all__ = ["DATA_PREP", "Artifact", "full_pivot", "log_records", "names_in", "pivot", "select"]
 
 #: The columns that tell the runs apart, as in Flor.
 DATA_PREP = INDEX

@@ -50,6 +50,12 @@ def select(table: pd.DataFrame, where: str, *, also: Collection[str] = ()) -> pd
     return selected
 
 
+def names_in(where: str) -> tuple[str, ...]:
+    """The columns that a condition names; raises `WhereError` if it is not an expression."""
+    text = " ".join(where.split())
+    return tuple(_names(_parsed(text, ()), _quoted(text)))
+
+
 def _parsed(text: str, columns: Iterable[str]) -> ast.Expression:
     placeheld = _placeheld(text)
     if "@" in placeheld:

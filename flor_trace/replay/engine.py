@@ -10,7 +10,7 @@ from typing import Any
 
 from flor_trace.errors import FlorTraceError, NothingMatched, ProbeError, SnapshotError
 from flor_trace.history.catalog import Catalog
-from flor_trace.history.frames import pivot, select
+from flor_trace.history.frames import names_in, pivot, select
 from flor_trace.history.journal import read_journal
 from flor_trace.history.runid import resolve_run
 from flor_trace.history.worktree import find_repository, read_file
@@ -132,7 +132,7 @@ def prepare(
 def _selected_rows(catalog: Catalog, probe: Probe, where: str | None) -> Any:
     if where is None:
         return None
-    return select(pivot(catalog), where, also=(probe.name,))
+    return select(pivot(catalog, *names_in(where)), where, also=(probe.name,))
 
 
 def _prepare_run(

@@ -60,7 +60,7 @@ def place(probe: Probe, run: RecordedRun, sources: Sources) -> Place:
     found = Place(probe, run.infos[key], stage)
     if found.inner and probe.start:
         raise ProbeError(
-            f"the start of an iteration of `{found.loop.header}` cannot be asked at, because it lies "
+            f"the start of an iteration of `{found.loop.header}` cannot be asked at: it lies "
             f"inside of `{run.infos[stage.loop.key].header}`; ask at its end, --at {probe.at}"
         )
     _check_names(found, run, sources)

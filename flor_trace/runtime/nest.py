@@ -13,17 +13,32 @@ from flor_trace.types import Leaving, LoopInfo, Scalar
 #: Instances of one loop under the same outer iteration beyond which it is given up.
 MAX_INSTANCES = 1000
 
+#: A watched loop is looked at again after so many iterations.
+JUDGE_EVERY = 256
+
 
 class Loop:
     """A loop statement of the program while it runs; the `info` of its `Site`."""
 
-    __slots__ = ("given_up", "info", "names", "probe_iterations", "probe_seconds", "watched")
+    __slots__ = (
+        "given_up",
+        "info",
+        "longest",
+        "names",
+        "probe_iterations",
+        "probe_seconds",
+        "target",
+        "watched",
+    )
 
     def __init__(self, info: LoopInfo, names: tuple[str, ...], *, watched: bool = False) -> None:
         self.info = info
         self.names = names  #: the names whose values are read at the end of each iteration
         self.watched = watched
         self.given_up = False
+        target = info.targets[0] if info.targets else info.dimension
+        self.target = names.index(target) if target in names else -1  #: position in `names`
+        self.longest = 0.0  #: seconds of its longest iteration so far
         self.probe_iterations = 0
         self.probe_seconds = 0.0
 
@@ -116,12 +131,6 @@ class Nest:
     def boundary(self, li: LoopIter) -> None:
         """Handle one boundary of `li`."""
         now = perf_counter()
-        self._boundary(li, now)
-        self._ours += perf_counter() - now
-        if li.tag is not None:
-            li.tag.since, li.tag.ours = perf_counter(), self._ours
-
-    def _boundary(self, li: LoopIter, now: float) -> None:
         instance = li.tag
         if instance is None:
             instance = self._enter(li, now)
@@ -131,8 +140,13 @@ class Nest:
         if k:
             self._count_time(instance, now)
             self._iteration_over(instance, li, k - 1)
-            if li.quiet:
-                return
+        if not li.quiet:
+            self._begin(instance, li, k)
+        after = perf_counter()
+        self._ours += after - now
+        instance.since, instance.ours = after, self._ours
+
+    def _begin(self, instance: Instance, li: LoopIter, k: int) -> None:
         instance.iteration = k
         if instance.calls:
             instance.calls = {}
@@ -157,7 +171,10 @@ class Nest:
         self._ours += perf_counter() - now
 
     def _count_time(self, instance: Instance, now: float) -> None:
-        instance.seconds += (now - instance.since) - (self._ours - instance.ours)
+        seconds = (now - instance.since) - (self._ours - instance.ours)
+        instance.seconds += seconds
+        if seconds > instance.loop.longest:
+            instance.loop.longest = seconds
 
     def _enter(self, li: LoopIter, now: float) -> Instance | None:
         loop: Loop = li.site.info
@@ -187,14 +204,16 @@ class Nest:
 
     def _iteration_over(self, instance: Instance, li: LoopIter, iteration: int) -> None:
         loop = instance.loop
-        if self._probing:
+        if self._probing and not (instance.watched and iteration % JUDGE_EVERY):
             self._judge(instance, li, iteration + 1)
             if li.quiet:
                 return
-        if any(not outer.alive for outer in instance.outer):
-            # A generator that goes on under another loop; outside of all, it stays where it was.
-            instance.outer = self.outer_of(li) or instance.outer
-            instance.under = iterations_of(instance.outer)
+        for outer in instance.outer:
+            if not outer.alive:
+                # A generator goes on under another loop; outside of all, it stays where it was.
+                instance.outer = self.outer_of(li) or instance.outer
+                instance.under = iterations_of(instance.outer)
+                break
         self._observer.iteration_over(instance, li, iteration, li.lookup(loop.names))
 
     def _judge(self, instance: Instance, li: LoopIter, iterations: int) -> None:
@@ -206,6 +225,7 @@ class Nest:
         verdict = policy.judge(
             loop.probe_iterations + iterations,
             loop.probe_seconds + seconds,
+            loop.longest,
             outermost=not instance.outer,
         )
         if verdict == "watch":
@@ -228,6 +248,10 @@ class Nest:
 
     def _count_probe(self, instance: Instance, li: LoopIter) -> None:
         loop = instance.loop
+        limit = policy.WATCH_SECONDS_OUTERMOST * li.n
+        if self._probing and not (instance.watched or instance.outer or li.quiet):
+            if instance.seconds >= limit > 0:  # it has no more iterations to show itself by
+                self._watch(instance)
         if not loop.watched:
             loop.probe_iterations += li.n
             loop.probe_seconds += instance.seconds

@@ -11,6 +11,9 @@ from typing import Literal
 WATCH_SECONDS = 100e-6
 WATCH_SECONDS_OUTERMOST = 50e-6
 
+#: An iteration of this length makes a loop worth watching.
+SURE_SECONDS = 20e-3
+
 #: Iterations of one loop, over all its instances, after which it must have shown itself.
 PROBE_ITERATIONS = 32
 
@@ -24,12 +27,18 @@ FIRST_ESTIMATE_SECONDS = 5e-3
 Verdict = Literal["watch", "tight", "unsure"]
 
 
-def judge(iterations: int, seconds: float, *, outermost: bool) -> Verdict:
-    """Whether a loop of which `iterations` took `seconds` in all is to be watched."""
-    if iterations == 0:
+def judge(iterations: int, seconds: float, longest: float, *, outermost: bool) -> Verdict:
+    """Whether a loop of which `iterations` took `seconds` in all is to be watched.
+
+    The `longest` iteration does not count: it is often the first, which warms things up.  Unless
+    it is so long that it cannot have been that alone.
+    """
+    if longest >= SURE_SECONDS:
+        return "watch"
+    if iterations < 2:
         return "unsure"
     limit = WATCH_SECONDS_OUTERMOST if outermost else WATCH_SECONDS
-    if seconds >= limit * iterations:
+    if seconds - longest >= limit * (iterations - 1):
         return "watch"
     return "tight" if iterations >= PROBE_ITERATIONS else "unsure"
 

@@ -12,7 +12,11 @@ from flor_trace.runtime.config import configuration
 from flor_trace.runtime.nest import Instance, target_value
 from flor_trace.runtime.rows import Batch
 from flor_trace.runtime.scope import Modules
+from flor_trace.runtime.values import scalar
 from flor_trace.types import Leaving, LoopKey, Scalar
+
+#: Rows wait in memory for no longer than this after others were written.
+FLUSH_SECONDS = 0.5
 
 
 class Journal(Protocol):
@@ -33,6 +37,7 @@ class Recorder:
         self._ids: dict[tuple[LoopKey, str, int], int] = {}
         self._config: Mapping[str, Scalar] | None = None
         self._configured = False
+        self._flushed = self._began
         self.iterations = 0  #: of outermost watched loops
         self.varying: set[str] = set()  #: names that some loop of the program stores
 
@@ -64,9 +69,12 @@ class Recorder:
         batch = notes.batch
         if batch is None or not batch.fits(instance, iteration):
             self._flush(instance)
-            batch = notes.batch = Batch(instance, iteration, now)
-        batch.add(target_value(instance, li), instance.loop.names, values)
-        if instance.watched and (batch.full(now) or not instance.outer):
+            batch = notes.batch = Batch(instance, iteration)
+        at = instance.loop.target
+        value = scalar(values[at]) if at >= 0 else target_value(instance, li)
+        batch.add(value, instance.loop.names, values)
+        # Not by the age of the batch: the one row of a slow loop must not wait for the next.
+        if instance.watched and (batch.full() or now - self._flushed > FLUSH_SECONDS):
             self._flush(instance)
         if not instance.outer:
             self.iterations += 1
@@ -137,6 +145,7 @@ class Recorder:
 
     def _flush(self, instance: Instance) -> None:
         batch, instance.tag.batch = instance.tag.batch, None
+        self._flushed = perf_counter()
         if batch is not None and instance.watched and (batch.columns or not instance.outer):
             frame = batch.frame(instance, self.identify)
             if not instance.outer:  # how long the loop has run, should the program be killed in it

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flor_trace._speedups import UNBOUND
 from flor_trace.runtime.nest import Instance, outer_values
 from flor_trace.runtime.values import scalar
 from flor_trace.types import Scalar
 
 #: Rows of one batch; a batch also ends with its loop and when an outer loop goes on.
 MAX_ROWS = 512
-MAX_AGE_SECONDS = 0.5
 
 Frame = dict[str, Any]
 
@@ -21,7 +19,6 @@ class Batch:
     """The rows of one loop instance that are not in the journal yet."""
 
     __slots__ = (
-        "began",
         "columns",
         "first",
         "instances",
@@ -30,9 +27,8 @@ class Batch:
         "values",
     )
 
-    def __init__(self, instance: Instance, first: int, now: float) -> None:
+    def __init__(self, instance: Instance, first: int) -> None:
         self.first = first
-        self.began = now
         self.outer = outer_values(instance)
         self.instances = instance.outer  # a generator may go on under another loop
         self.outer_iterations = instance.under
@@ -47,22 +43,24 @@ class Batch:
             and instance.under == self.outer_iterations
         )
 
-    def full(self, now: float) -> bool:
+    def full(self) -> bool:
         """Whether the batch should be written."""
-        return len(self.values) >= MAX_ROWS or now - self.began > MAX_AGE_SECONDS
+        return len(self.values) >= MAX_ROWS
 
     def add(self, value: Scalar | None, names: tuple[str, ...], values: tuple[Any, ...]) -> None:
         """Add the row of the next iteration."""
         count = len(self.values)
         self.values.append(value)
+        columns = self.columns
         for name, held in zip(names, values, strict=True):
-            item = None if held is UNBOUND else scalar(held)
+            item = held if type(held) is float else scalar(held)
             if item is None:
                 continue
-            column = self.columns.get(name)
+            column = columns.get(name)
             if column is None:
-                column = self.columns[name] = []
-            column.extend([None] * (count - len(column)))
+                column = columns[name] = []
+            if len(column) < count:
+                column.extend([None] * (count - len(column)))
             column.append(item)
 
     def frame(self, instance: Instance, identify: Callable[[Instance], int]) -> Frame:

@@ -22,7 +22,7 @@ def numbers():
 @given(st.lists(st.tuples(st.integers(), st.tuples(CELL, CELL, CELL)), max_size=12))
 def test_columns_hold_every_value_at_its_row_and_null_in_the_gaps(given_rows):
     instance = Instance(Loop(info(), NAMES), (), 0, 0.0)
-    batch = Batch(instance, 5, 0.0)
+    batch = Batch(instance, 5)
 
     for value, values in given_rows:
         batch.add(value, NAMES, values)
@@ -43,22 +43,19 @@ def test_columns_hold_every_value_at_its_row_and_null_in_the_gaps(given_rows):
 
 def test_a_column_that_never_had_a_value_is_left_out():
     instance = Instance(Loop(info(), NAMES), (), 0, 0.0)
-    batch = Batch(instance, 0, 0.0)
+    batch = Batch(instance, 0)
     batch.add(0, NAMES, (1, None, UNBOUND))
 
     assert batch.frame(instance, numbers())["cols"] == {"a": [1]}
 
 
-def test_a_batch_is_full_by_count_or_by_age():
-    instance = Instance(Loop(info(), ()), (), 0, 0.0)
-    batch = Batch(instance, 0, 10.0)
+def test_a_batch_is_full_when_it_has_its_rows():
+    batch = Batch(Instance(Loop(info(), ()), (), 0, 0.0), 0)
 
-    assert not batch.full(10.0 + rows.MAX_AGE_SECONDS / 2)
-    assert batch.full(10.0 + rows.MAX_AGE_SECONDS * 1.1)
     for k in range(rows.MAX_ROWS):
-        assert not batch.full(10.0)
+        assert not batch.full()
         batch.add(k, (), ())
-    assert batch.full(10.0)
+    assert batch.full()
 
 
 class Batching(Observer):
@@ -74,7 +71,7 @@ class Batching(Observer):
         batch = self.batches.get(instance)
         if batch is None or not batch.fits(instance, iteration):
             self.flush(instance)
-            batch = self.batches[instance] = Batch(instance, iteration, 0.0)
+            batch = self.batches[instance] = Batch(instance, iteration)
         batch.add(target_value(instance, li), instance.loop.names, values)
 
     def left(self, instance, li, how):

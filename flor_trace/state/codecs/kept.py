@@ -13,18 +13,41 @@ from typing import Any, Final
 
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
 from flor_trace.state.graph import Node, Ref
+from flor_trace.state.naming import type_name
 
 #: Packages whose objects show things to people or talk to the world.
 KEPT_PACKAGES: Final = frozenset(
     {
-        "aim", "asyncio", "clearml", "comet_ml", "concurrent", "contextvars", "ctypes", "IPython",
+        "IPython", "aim", "asyncio", "clearml", "comet_ml", "concurrent", "contextvars",
         "ipywidgets", "logging", "loguru", "matplotlib", "mlflow", "mpl_toolkits",
-        "multiprocessing", "neptune", "PIL", "plotly", "queue", "requests", "rich", "seaborn", "selectors",
+        "multiprocessing", "neptune", "plotly", "requests", "rich", "seaborn", "selectors",
         "signal", "socket", "sqlite3", "ssl", "structlog", "subprocess", "tempfile",
         "tensorboard", "tensorboardX", "threading", "tqdm", "urllib3", "visdom", "wandb", "weakref",
     }
 )  # fmt: skip
-KEPT_MODULES: Final = ("torch.utils.tensorboard", "torch.profiler", "torch.autograd.profiler")
+KEPT_MODULES: Final = (
+    "_contextvars",
+    "_thread",
+    "torch._C._dynamo",
+    "torch._dynamo",
+    "torch._functorch",
+    "torch._inductor",
+    "torch.autograd.profiler",
+    "torch.profiler",
+    "torch.utils.tensorboard",
+)
+#: Their handles mean nothing in another process.
+_KEPT_NAMES: Final = frozenset({"_ctypes:CFuncPtr", "ctypes:CDLL", "ctypes:LibraryLoader"})
+#: Shared with other processes: neither the live nor a saved value would be right.
+_SHARED: Final = (
+    "multiprocessing.managers",
+    "multiprocessing.shared_memory",
+    "multiprocessing.sharedctypes",
+)
+#: Although in such a package, an object to be walked like any other.
+_NOT_KEPT: Final = frozenset({"torch._dynamo.eval_frame:OptimizedModule", "weakref:ReferenceType"})
+#: Better served by their own account of themselves than by a walk over their attributes.
+_SELF_DESCRIBED: Final = frozenset({"PIL.Image:Image"})
 
 _FILES: Final = tuple(
     getattr(io, name)
@@ -86,6 +109,8 @@ def why_opaque(obj: Any) -> str:
     """Return, in a few words, why the object's state cannot be read."""
     if isinstance(obj, types.CoroutineType | types.AsyncGeneratorType):
         return "a coroutine cannot say where it stands"
+    if type_name(type(obj)).startswith(_SHARED):
+        return "it is shared with other processes"
     return f"a {type(obj).__qualname__} gives no way to read its state"
 
 
@@ -215,10 +240,20 @@ def choose(cls: type) -> Codec | None:
     if issubclass(cls, _KEPT_TYPES):
         return KEPT
     for base in cls.__mro__:
-        module = str(getattr(base, "__module__", ""))
-        if module.partition(".")[0] in KEPT_PACKAGES or module.startswith(KEPT_MODULES):
-            return None if issubclass(cls, _NOT_REALLY_KEPT) else KEPT
+        name = type_name(base)
+        if name in _NOT_KEPT:
+            return None
+        if name.startswith(_SHARED):
+            return OPAQUE
+        if name in _KEPT_NAMES or _in_kept_module(name.partition(":")[0]):
+            return KEPT
     return None
 
 
-_NOT_REALLY_KEPT = (weakref.ref, weakref.WeakKeyDictionary, weakref.WeakValueDictionary)
+def _in_kept_module(module: str) -> bool:
+    return module.partition(".")[0] in KEPT_PACKAGES or module.startswith(KEPT_MODULES)
+
+
+def describes_itself(cls: type) -> bool:
+    """Say whether instances are better reduced than walked."""
+    return any(type_name(base) in _SELF_DESCRIBED for base in cls.__mro__)
