@@ -249,9 +249,9 @@ class Nest:
     def _count_probe(self, instance: Instance, li: LoopIter) -> None:
         loop = instance.loop
         limit = policy.WATCH_SECONDS_OUTERMOST * li.n
-        if self._probing and not (instance.watched or instance.outer or li.quiet):
-            if instance.seconds >= limit > 0:  # it has no more iterations to show itself by
-                self._watch(instance)
+        undecided = self._probing and not (instance.watched or instance.outer or li.quiet)
+        if undecided and instance.seconds >= limit > 0:  # there are no more iterations to go by
+            self._watch(instance)
         if not loop.watched:
             loop.probe_iterations += li.n
             loop.probe_seconds += instance.seconds
