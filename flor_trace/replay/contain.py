@@ -31,6 +31,9 @@ _CHANGES = {
     "sqlite3.connect": (0,),
 }
 
+#: Those that change what a link leads to, and not the link.
+_FOLLOWING = ("os.truncate", "os.chmod", "os.chown", "os.utime", "sqlite3.connect")
+
 
 class Containment:
     """Refuses writes outside of `allowed`; makes links to inputs private before they are written.
@@ -62,7 +65,7 @@ class Containment:
         elif event in _CHANGES:
             for position in _CHANGES[event]:
                 if position < len(arguments):
-                    self._check(arguments[position], follow=event in ("os.truncate", "os.chmod"))
+                    self._check(arguments[position], follow=event in _FOLLOWING)
 
     def _check(self, path: Any, *, truncates: bool = False, follow: bool = True) -> None:
         if not isinstance(path, str | bytes | os.PathLike):
@@ -76,14 +79,16 @@ class Containment:
             place = os.path.join(os.path.realpath(os.path.dirname(place)), os.path.basename(place))
         finally:
             self._inside = False
-        if not self._is_inside(place) and not place.startswith(_DEVICES):
+        if not self._holds(place) and not place.startswith(_DEVICES):
             raise PermissionError(
                 f"flor_trace replay: the program wants to change {text}, which lies outside of the "
                 f"replay's own directory {self._scratch}; a replay leaves the user's files alone"
             )
 
     def _is_inside(self, path: str) -> bool:
-        real = os.path.realpath(path)
+        return self._holds(os.path.realpath(path))
+
+    def _holds(self, real: str) -> bool:
         return any(real == each or real.startswith(each + os.sep) for each in self._allowed)
 
 
@@ -101,12 +106,15 @@ def _make_private(link: str, *, keep: bool) -> None:
                 new.write(block)
 
 
-# -- Landlock (Linux 5.13+): linux/landlock.h; the rights of ABI 1, all that change something ------
+# -- Landlock (Linux 5.13+): linux/landlock.h; the rights that change something ------------------
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _RULE_PATH_BENEATH = 1
-_FILE_RIGHTS = 1 << 1  # write a file
-_DIRECTORY_RIGHTS = sum(1 << bit for bit in range(4, 13))  # remove and make whatever kind of entry
+_WRITE_FILE = 1 << 1
+_CHANGE_ENTRIES = sum(1 << bit for bit in range(4, 13))  # remove and make whatever kind of entry
+_MOVE = 1 << 13  # into another directory, from ABI 2 on; never possible unless it is allowed
+_TRUNCATE = 1 << 14  # from ABI 3 on
+_ASK_VERSION = 1
 _PR_SET_NO_NEW_PRIVS = 38
 
 
@@ -124,7 +132,10 @@ def _landlock(writable: list[str]) -> bool:
     if not sys.platform.startswith("linux"):
         return False
     libc = ctypes.CDLL(None, use_errno=True)
-    attribute = _RulesetAttribute(_FILE_RIGHTS | _DIRECTORY_RIGHTS)
+    version = libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_ASK_VERSION))
+    files = _WRITE_FILE | (_TRUNCATE if version >= 3 else 0)
+    directories = _CHANGE_ENTRIES | (_MOVE if version >= 2 else 0)
+    attribute = _RulesetAttribute(files | directories)
     ruleset = libc.syscall(
         _CREATE_RULESET, ctypes.byref(attribute), ctypes.sizeof(attribute), ctypes.c_uint32(0)
     )
@@ -132,7 +143,7 @@ def _landlock(writable: list[str]) -> bool:
         return False
     try:
         for path in writable:
-            _allow(libc, ruleset, path)
+            _allow(libc, ruleset, path, files | (directories if os.path.isdir(path) else 0))
         if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
             return False
         return bool(libc.syscall(_RESTRICT_SELF, ruleset, ctypes.c_uint32(0)) == 0)
@@ -140,10 +151,9 @@ def _landlock(writable: list[str]) -> bool:
         os.close(ruleset)
 
 
-def _allow(libc: ctypes.CDLL, ruleset: int, path: str) -> None:
+def _allow(libc: ctypes.CDLL, ruleset: int, path: str, rights: int) -> None:
     handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        rights = _FILE_RIGHTS | (_DIRECTORY_RIGHTS if os.path.isdir(path) else 0)
         rule = _PathBeneath(rights, handle)
         libc.syscall(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, ctypes.byref(rule), ctypes.c_uint32(0))
     finally:

@@ -47,9 +47,17 @@ def _modules(torch: Any, scopes: Iterable[Mapping[str, Any]]) -> Iterator[Any]:
     kind = torch.nn.Module
     for scope in scopes:
         for value in list(scope.values()):
-            if isinstance(value, kind):
+            if issubclass(type(value), kind):  # isinstance() would ask the object
                 yield from value.modules()
-            elif type(value).__module__ in sys.modules and hasattr(value, "__dict__"):
-                for inner in list(vars(value).values()):
-                    if isinstance(inner, kind):
-                        yield from inner.modules()
+                continue
+            for inner in _attributes(value):
+                if issubclass(type(inner), kind):
+                    yield from inner.modules()
+
+
+def _attributes(value: Any) -> list[Any]:
+    """What an object holds in its dictionary, found without running code of its class."""
+    try:
+        return list(object.__getattribute__(value, "__dict__").values())
+    except (AttributeError, TypeError):  # none, or that of a class
+        return []
