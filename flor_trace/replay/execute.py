@@ -115,6 +115,7 @@ def _attempt(store: Store, outcome: Outcome, scratch: Path, wanted: set[int]) ->
         stage=place.stage.loop.number,
         wanted=tuple(sorted(wanted)),
         steps=tuple(asdict(step) for step in outcome.plan.steps),
+        include=tuple(run.header["include"]),
     )
     file = scratch / "task.json"
     file.write_text(json.dumps(asdict(task)))

@@ -18,6 +18,9 @@ from flor_trace.types import Leaving, LoopKey, Scalar
 #: Rows wait in memory for no longer than this after others were written.
 FLUSH_SECONDS = 0.5
 
+#: Checkpoints that are held back until a loop has shown that it is worth watching.
+MAX_PENDING = 2
+
 
 class Journal(Protocol):
     """Takes frames in order; may be called from the training thread and from the writer's."""
@@ -56,10 +59,9 @@ class Recorder:
             self._journal.append({"t": "config", "values": dict(self._config or {})})
         if not instance.outer:
             self._write_enter(instance)
-        notes = instance.tag
-        if notes.entry is not None:
-            taken, notes.entry = notes.entry, None
-            self._save(instance, 0, taken)
+        pending, instance.tag.pending = instance.tag.pending, {}
+        for boundary, taken in pending.items():
+            self._save(instance, boundary, taken)
 
     def iteration_over(
         self, instance: Instance, li: LoopIter, iteration: int, values: tuple[Any, ...]
@@ -81,7 +83,7 @@ class Recorder:
 
     def boundary(self, instance: Instance, li: LoopIter, k: int) -> None:
         """See `Observer`."""
-        if not (instance.watched or k == 0) or k < instance.tag.not_before:
+        if k < instance.tag.not_before or len(instance.tag.pending) == MAX_PENDING:
             return
         last = li.expected == k and k > 0
         if not (self._checkpointer.allowed() or (last and self._cheap(instance))):
@@ -90,7 +92,7 @@ class Recorder:
         if instance.watched:
             self._save(instance, k, taken)
         else:
-            instance.tag.entry = taken
+            instance.tag.pending[k] = taken
 
     def left(self, instance: Instance, li: LoopIter, how: Leaving) -> None:
         """See `Observer`."""
@@ -192,10 +194,10 @@ class Recorder:
 class _Notes:
     """What the recorder remembers about one loop instance."""
 
-    __slots__ = ("batch", "entry", "not_before", "saved")
+    __slots__ = ("batch", "not_before", "pending", "saved")
 
     def __init__(self) -> None:
         self.batch: Batch | None = None
-        self.entry: Taken | None = None
+        self.pending: dict[int, Taken] = {}  #: by boundary, of a loop that is not watched yet
         self.saved = -1
         self.not_before = 0  #: the boundary from which on another checkpoint may be tried

@@ -213,6 +213,7 @@ class RecordSession:
                 "engine": "bytecode",
                 "native": NATIVE,
                 "overhead": settings.overhead,
+                "include": list(settings.include),
                 "left_out": left_out,
             }
         )
