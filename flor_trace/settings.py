@@ -51,6 +51,8 @@ def parse(name: str, value: Any) -> Any:
         return Path(value).expanduser()
     if name in ("include", "log"):
         parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            raise SettingError(f"{name} is {value!r}; write names, separated by commas")
         return tuple(str(part).strip() for part in parts if str(part).strip())
     if name in ("enabled", "auto_log", "quiet"):
         return _truth(name, value)
@@ -86,6 +88,7 @@ def load(start: Path, command_line: Mapping[str, Any]) -> Settings:
 
     Raises:
         SettingError: for an unknown name or an impossible value, with near names.
+
     """
     settings = Settings()
     for origin, values in (
@@ -138,10 +141,12 @@ def _read_table(file: Path) -> dict[str, Any]:
         table = tomllib.loads(text.decode()).get("tool", {}).get("flor_trace", {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingError(f"{file} cannot be read: {error}; mend the file") from error
+    if not isinstance(table, dict):
+        raise SettingError(f"{file} sets tool.flor_trace to {table!r}; make it a table of settings")
     values = {str(key).replace("-", "_"): value for key, value in table.items()}
     for key in ("store", "probe_file"):
         if key in values:
-            values[key] = file.parent / str(values[key])
+            values[key] = file.parent / Path(str(values[key])).expanduser()
     return values
 
 

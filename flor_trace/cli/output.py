@@ -38,18 +38,22 @@ def _print_table(rows: Sequence[Row], columns: Sequence[str]) -> None:
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_shown(row.get(name)) for name in columns))
-    Console(highlight=False, markup=False).print(table)
+    Console(highlight=False, markup=False, emoji=False).print(table)
 
 
 def plain(value: Any) -> Any:
     """The value as JSON has it: arrays as nested lists, missing and not-a-number as null."""
     if hasattr(value, "load"):
-        return str(value) if value.kind == "error" else value.load().tolist()
+        return str(value) if value.kind == "error" else plain(value.load().tolist())
     if hasattr(value, "item"):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else str(value)
-    if value is None or isinstance(value, bool | int | float | str | list | dict):
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if value is None or isinstance(value, bool | int | float | str):
         return value
     return None if _missing(value) else str(value)
 

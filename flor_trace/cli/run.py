@@ -89,6 +89,8 @@ def _split(arguments: list[str]) -> tuple[dict[str, str] | None, list[str]]:
             hint = f"did you mean {near[0]}?" if near else "flor_trace run --help lists them"
             raise UsageError(f"there is no option {name}: {hint}")
         setting, fixed = _OPTIONS[name]
+        if fixed is not None and "=" in word:
+            raise UsageError(f"{name} takes no value; flor_trace run --help tells which do")
         if fixed is None and "=" not in word:
             if len(arguments) < 2:
                 raise UsageError(f"{name} needs a value; flor_trace run --help tells which")

@@ -11,7 +11,7 @@ from typing import Any
 from flor_trace.api import open_catalog
 from flor_trace.cli.ls import reached
 from flor_trace.cli.options import parser
-from flor_trace.cli.output import duration
+from flor_trace.cli.output import duration, plain
 from flor_trace.history.catalog import Catalog
 from flor_trace.history.runid import resolve_run
 from flor_trace.history.runs import RunRow
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     runid = resolve_run(options.run, {key: row.name for key, row in rows.items()})
     facts = _facts(catalog, rows[runid])
     if options.json:
-        json.dump(facts, sys.stdout)
+        json.dump(plain(facts), sys.stdout)
         print()
     else:
         for line in _lines(facts):
