@@ -114,7 +114,7 @@ def test_truth_has_many_spellings(text, truth):
 
 @pytest.mark.parametrize("text", ["maybe", "2", 2, None])
 def test_what_is_neither_true_nor_false_is_explained(text):
-    with pytest.raises(SettingError, match="quiet is .* write 1 or 0"):
+    with pytest.raises(SettingError, match=r"quiet is .* write 1 or 0"):
         parse("quiet", text)
 
 

@@ -72,7 +72,7 @@ class Main:
             names["__annotations__"] = {}
         first = program.target
         if program.mode == "script":
-            path = str(program.path)
+            path = _absolute(program.target)
             names["__file__"] = path
             names["__cached__"] = None
             names["__loader__"] = importlib.machinery.SourceFileLoader("__main__", path)
@@ -96,7 +96,7 @@ class Main:
             start = runpy._run_module_as_main  # type: ignore[attr-defined]
             return run_main(start, (self.program.target,), on_error)
         if self.program.mode == "script":
-            filename = str(self.program.path)
+            filename = self.namespace["__file__"]
             source = Path(filename).read_bytes()
         else:
             filename, source = "<string>", self.program.target.encode()

@@ -21,9 +21,13 @@ def test_the_random_states_are_put_back():
 def test_they_are_put_back_after_an_error_too():
     state = random.getstate()
 
-    with pytest.raises(ZeroDivisionError), undisturbed():
-        random.random()
-        raise ZeroDivisionError
+    def probe():
+        with undisturbed():
+            random.random()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        probe()
 
     assert random.getstate() == state
 
