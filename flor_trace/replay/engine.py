@@ -183,15 +183,14 @@ def _wanted(run: RecordedRun, where: Place, rows: Any) -> set[int]:
     dimension = stage.loop.dimension
     if dimension not in own.columns:
         return everything
-    by_value = {
-        (i if value is None else value): i
-        for i in everything
-        for value in (run.targets.get(((stage.loop.number, i),)),)
-    }
+    by_value: dict[Any, set[int]] = {}  # several iterations may have one value
+    for i in everything:
+        value = run.targets.get(((stage.loop.number, i),))
+        by_value.setdefault(i if value is None else value, set()).add(i)
     values = own[dimension]
     if values.isna().any():  # a row of the whole run selects all of it
         return everything
-    return {by_value[value] for value in values.tolist() if value in by_value}
+    return set().union(*(by_value.get(value, set()) for value in values.tolist()))
 
 
 def _answered(store: Store, run: RecordedRun, where: Place) -> set[int]:
