@@ -49,6 +49,8 @@ class Builder:
             return ref
         if ref in self.left_out:
             raise Unbuildable(self.left_out[ref])
+        if ref not in self._made:
+            raise Unbuildable(f"a {self.nodes[ref].type_name} is made from itself")
         return self._made[ref]
 
     def values(self, refs: Iterable[Ref]) -> list[Any]:
@@ -156,11 +158,8 @@ class Builder:
                     return wanted
             try:
                 self._made[at] = codec.make(self, node)
-            except Unbuildable as why:
+            except (Unbuildable, TypeError, ValueError, AttributeError) as why:
                 self._leave_out(at, str(why))
-                return []
-            except KeyError:
-                self._leave_out(at, f"a {node.type_name} is made from itself")
                 return []
         self._state[at] = _OPEN
         return [r for r in node.children if type(r) is NodeId and self._state[r] == _NEW]
@@ -174,7 +173,7 @@ class Builder:
         self.current = at
         try:
             codec_of_kind(node.kind).fill(self, node, self._made[at])
-        except Unbuildable as why:
+        except (Unbuildable, TypeError, ValueError, AttributeError) as why:
             self._leave_out(at, str(why))
 
     def _leave_out(self, at: int, why: str) -> None:

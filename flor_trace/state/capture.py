@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gc
-import sysconfig
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -16,9 +16,6 @@ from flor_trace.state.codecs.values import LONG
 from flor_trace.state.graph import FREE_ATOMS, Graph, Leaf, Node, NodeId, Ref, node_ids
 
 _NAN = float("nan")
-_LIBRARY_PATHS = tuple(
-    {sysconfig.get_path(part) for part in ("stdlib", "platstdlib", "purelib", "platlib")}
-)
 
 
 def capture(
@@ -58,7 +55,15 @@ def _plain_nan(number: complex) -> complex:
 
 
 def _outside_of_libraries(filename: str) -> bool:
-    return not filename.startswith((*_LIBRARY_PATHS, "<frozen"))
+    return not filename.startswith(_library_paths())
+
+
+@cache
+def _library_paths() -> tuple[str, ...]:
+    import sysconfig  # noqa: PLC0415
+
+    parts = ("stdlib", "platstdlib", "purelib", "platlib")
+    return ("<frozen", *(sysconfig.get_path(part) for part in parts))
 
 
 def _referrer(

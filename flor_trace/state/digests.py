@@ -179,8 +179,9 @@ class _Pass:
     def _blur(self, at: NodeId, node: Node) -> list[Any]:
         paired = node.kind in PAIRED_KINDS
         if at in self._vague:
+            keys = len(node.items) if paired else 0
             return [
-                child if paired and n % 2 == 0 else self._blurred(child)
+                child if n < keys and n % 2 == 0 else self._blurred(child)
                 for n, child in enumerate(node.children)
             ]
         if not paired and self._ignore.isdisjoint(node.names):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import json
 import marshal
 import math
@@ -80,7 +80,7 @@ def _rare(value: Any) -> list[Any]:
     if value is ...:
         return ["..."]
     if type(value) is bytes:
-        return ["bytes", base64.b85encode(value).decode("ascii")]
+        return ["bytes", binascii.b2a_base64(value, newline=False).decode("ascii")]
     if type(value) is complex:
         return ["complex", _payload(value.real), _payload(value.imag)]
     raise CaptureError(
@@ -169,7 +169,7 @@ def _float(text: str) -> float:
 
 
 def _bytes(text: str) -> bytes:
-    return base64.b85decode(text)
+    return binascii.a2b_base64(text, strict_mode=True)
 
 
 def _number(value: Any) -> float:

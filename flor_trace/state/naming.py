@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import importlib
 import sys
+import types
 from typing import Any
 
 from flor_trace.errors import RestoreError
 
+#: Types that say they are built in and yet are not there under their name.
+_UNEXPORTED: dict[str, type] = {
+    cls.__qualname__: cls
+    for cls in vars(types).values()
+    if isinstance(cls, type) and cls.__module__ == "builtins" and cls.__qualname__ != "object"
+}
 _MODULE = type.__dict__["__module__"]
 _QUALNAME = type.__dict__["__qualname__"]
 
@@ -40,11 +47,13 @@ def importable(obj: Any) -> str | None:
 def lookup(name: str) -> Any:
     """Return what `name` means in this process.
 
-    Only modules that are loaded, or parts of loaded packages, are looked into. Raises
-    `RestoreError` when there is no such thing.
+    Only modules that are loaded, parts of loaded packages, and the standard library are looked
+    into. Raises `RestoreError` when there is no such thing.
     """
     module_name, _, qualname = name.partition(":")
     value: Any = _module(module_name)
+    if module_name == "builtins" and qualname in _UNEXPORTED:
+        return _UNEXPORTED[qualname]
     for part in qualname.split(".") if qualname else ():
         try:
             value = getattr(value, part)
@@ -59,7 +68,8 @@ def lookup(name: str) -> Any:
 def _module(name: str) -> Any:
     if name in sys.modules:
         return sys.modules[name]
-    if name.partition(".")[0] in sys.modules:
+    top = name.partition(".")[0]
+    if top in sys.modules or top in sys.stdlib_module_names:
         try:
             return importlib.import_module(name)
         except ImportError:

@@ -13,6 +13,7 @@ import io
 import itertools
 import logging
 import pathlib
+import queue
 import random
 import re
 import threading
@@ -498,10 +499,29 @@ def test_locks_loggers_and_threads_are_taken_from_the_live_side(save):
     assert all(one is other for one, other in zip(made, before, strict=True))
 
 
-def test_a_lock_made_after_the_preamble_is_named_in_the_error(save):
-    saved = save({"pool": {"lock": threading.Lock()}})
-    with pytest.raises(RestoreError, match=r"pool\['lock'\].*never saved"):
+def test_a_thread_made_after_the_preamble_is_named_in_the_error(save):
+    saved = save({"pool": {"worker": threading.Thread()}})
+    with pytest.raises(RestoreError, match=r"pool\['worker'\].*never saved"):
         saved.restore({"pool": {}})
+
+
+def test_a_queue_made_after_the_preamble_has_locks_of_its_own(save):
+    source: queue.Queue = queue.Queue()
+    source.put([1])
+    made = save({"q": source}).restore({})["q"]
+    made.put(2)
+    assert [made.get_nowait(), made.get_nowait()] == [[1], 2]
+
+
+def test_a_match_is_found_again(round_trip):
+    pattern = re.compile("(?<=a)b+(c)?")
+    for match in pattern.finditer("xbab abbc"):
+        made = round_trip(match)
+        assert (made.span(), made.groups()) == (match.span(), match.groups())
+
+
+def test_loggers_made_after_the_preamble_are_found_by_name(save):
+    assert save({"l": logging.getLogger("a.b")}).restore({})["l"] is logging.getLogger("a.b")
 
 
 def test_weak_references_point_to_the_restored_object(round_trip):

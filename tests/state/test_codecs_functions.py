@@ -147,15 +147,29 @@ def test_a_class_attribute_counts_towards_the_digest_of_its_instances(save):
     assert save({"c": Counted()}, is_project_file=ours).digests != before
 
 
+def logged(function):
+    @functools.wraps(function)
+    def wrapper(*args):
+        return function(*args)
+
+    return wrapper
+
+
+@logged
+def decorated(value):
+    return value
+
+
+def test_a_function_below_a_decorator_is_told_from_the_one_above(save):
+    saved = save({"f": [decorated, decorated.__wrapped__]})
+    made = saved.restore({})["f"]
+    assert made[0] is decorated
+    assert made[1] is decorated.__wrapped__
+
+
 def test_a_function_that_is_gone_is_named(save):
-    def make():
-        def gone():
-            return 1
-
-        return gone
-
-    function = make()
-    function.__qualname__ = "nowhere.<locals>.gone"
-    saved = save({"f": {"x": function}})
+    space = {"__name__": __name__}
+    exec("def gone(): return 1", space)
+    saved = save({"f": {"x": space["gone"]}})
     with pytest.raises(RestoreError, match=r"f\['x'\].*was made while the program ran"):
         saved.restore({"f": {}})

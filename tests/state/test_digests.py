@@ -90,7 +90,7 @@ def test_moving_a_shared_object_changes_the_root_that_refers_to_it(digest_of):
 
 def test_sharing_of_values_without_identity_does_not_count(digest_of):
     pair = (0.9, 0.999)
-    other = tuple([0.9, 0.999])
+    other = tuple(map(float, ("0.9", "0.999")))
     assert digest_of({"a": [pair, pair], "b": pair}) == digest_of({"a": [pair, other], "b": other})
 
 

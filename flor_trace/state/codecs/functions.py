@@ -30,8 +30,8 @@ class _Function(Codec):
 
     def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
         name = f"{obj.__module__}:{obj.__qualname__}"
-        line = obj.__code__.co_firstlineno
-        node = Node("function", plan.type_name, (name, line))
+        code = obj.__code__
+        node = Node("function", plan.type_name, (name, code.co_qualname, code.co_firstlineno))
         if not walk.is_project_file(obj.__code__.co_filename):
             return node
         held: dict[str, Any] = {f"<cell {n}>": cell for n, cell in _cells(obj).items()}
@@ -45,11 +45,9 @@ class _Function(Codec):
         return node
 
     def accepts(self, node: Node, obj: Any) -> bool:
-        assert isinstance(node.payload, tuple)
-        name, line = node.payload
-        if f"{obj.__module__}:{obj.__qualname__}" != name:
-            return False
-        return "<lambda>" not in str(name) or obj.__code__.co_firstlineno == line
+        code = obj.__code__
+        name = f"{obj.__module__}:{obj.__qualname__}"
+        return (name, code.co_qualname, code.co_firstlineno) == node.payload
 
     def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
         cells = _cells(obj)
@@ -65,12 +63,30 @@ class _Function(Codec):
         return [ref for name, ref in node.named.items() if name.startswith("<cell ")]
 
     def make(self, build: Build, node: Node) -> Any:
-        assert isinstance(node.payload, tuple)
-        name, line = str(node.payload[0]), node.payload[1]
-        if "<" not in name:
-            return build.lookup(name)
-        code = find_code(name, line)
-        module = sys.modules.get(name.partition(":")[0])
+        if not isinstance(node.payload, tuple) or len(node.payload) != 3:
+            raise Unbuildable("the saved function has no name")
+        name, inner, line = map(str, node.payload)
+        return self.by_name(build, node, name) or self.by_code(build, node, name, inner, int(line))
+
+    def by_name(self, build: Build, node: Node, name: str) -> Any:
+        """Return the function that the name leads to, maybe below decorators, or None."""
+        if "<" in name:
+            return None
+        try:
+            found = build.lookup(name)
+        except Unbuildable:
+            return None
+        while found is not None:
+            if isinstance(found, FunctionType) and self.accepts(node, found):
+                return found
+            found = getattr(found, "__wrapped__", None)
+        return None
+
+    def by_code(self, build: Build, node: Node, name: str, inner: str, line: int) -> Any:
+        """Return a new function with the code of an old one and the saved variables."""
+        module_name = name.partition(":")[0]
+        code = find_code(f"{module_name}:{inner}", line)
+        module = sys.modules.get(module_name)
         if code is None or module is None:
             raise Unbuildable(f"the function {name} was made while the program ran")
         cells = node.named
@@ -78,8 +94,7 @@ class _Function(Codec):
             closure = tuple(build.value(cells[f"<cell {free}>"]) for free in code.co_freevars)
         except KeyError:
             raise Unbuildable(f"the variables that {name} closes over were not saved") from None
-        short = name.rpartition(".")[2]
-        made = FunctionType(code, vars(module), short, None, closure)
+        made = FunctionType(code, vars(module), name.rpartition(".")[2], None, closure)
         made.__qualname__ = name.partition(":")[2]
         return made
 

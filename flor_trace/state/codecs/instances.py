@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import MemberDescriptorType
+from types import BuiltinFunctionType, MemberDescriptorType
 from typing import Any
 
 from flor_trace.errors import RestoreError
@@ -156,10 +156,14 @@ class _Instance(Codec):
 
 def new_instance(cls: Any, node: Node) -> Any:
     """Return an instance without running ``__init__``; raise `Unbuildable` if that cannot be."""
-    try:
-        return object.__new__(cls)
-    except TypeError as error:
-        raise Unbuildable(f"a {node.type_name} cannot be made: {error}") from None
+    for base in cls.__mro__:
+        maker = vars(base).get("__new__")
+        if isinstance(maker, BuiltinFunctionType):
+            try:
+                return maker(cls)
+            except TypeError as error:
+                raise Unbuildable(f"a {node.type_name} cannot be made: {error}") from None
+    raise Unbuildable(f"a {node.type_name} has no way to be made")
 
 
 INSTANCE = _Instance()

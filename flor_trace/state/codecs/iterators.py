@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Walk
 from flor_trace.state.codecs.kept import opaque
-from flor_trace.state.codecs.reduced import ReducedCodec, reduction
+from flor_trace.state.codecs.reduced import ReducedCodec, reduction, refusals
 from flor_trace.state.graph import Node
 
 _BY_ITSELF: Final[tuple[Any, ...]] = (
@@ -74,7 +74,7 @@ class _Iterator(ReducedCodec):
         try:
             with _quiet():
                 found = reduction(obj)
-        except (TypeError, ValueError) as error:
+        except refusals() as error:
             return opaque(plan.type_name, f"it says: {error}")
         if isinstance(found, str):
             return opaque(plan.type_name, f"it calls itself {found}")

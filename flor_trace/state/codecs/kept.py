@@ -7,7 +7,7 @@ import os
 import threading
 import types
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from inspect import GEN_CLOSED, GEN_CREATED, getgeneratorstate
 from typing import Any, Final
 
@@ -37,7 +37,9 @@ KEPT_MODULES: Final = (
     "torch.utils.tensorboard",
 )
 #: Their handles mean nothing in another process.
-_KEPT_NAMES: Final = frozenset({"_ctypes:CFuncPtr", "ctypes:CDLL", "ctypes:LibraryLoader"})
+_KEPT_NAMES: Final = frozenset(
+    {"_csv:writer", "_ctypes:CFuncPtr", "ctypes:CDLL", "ctypes:LibraryLoader"}
+)
 #: Shared with other processes: neither the live nor a saved value would be right.
 _SHARED: Final = (
     "multiprocessing.managers",
@@ -48,6 +50,9 @@ _SHARED: Final = (
 _NOT_KEPT: Final = frozenset({"torch._dynamo.eval_frame:OptimizedModule", "weakref:ReferenceType"})
 #: Better served by their own account of themselves than by a walk over their attributes.
 _SELF_DESCRIBED: Final = frozenset({"PIL.Image:Image"})
+_SELF_DESCRIBED_PACKAGES: Final = ("pandas", "typing")
+#: Within such a package, objects that others hold on to, to be changed in place.
+_WALKED: Final = frozenset({"pandas.core.generic:NDFrame"})
 
 _FILES: Final = tuple(
     getattr(io, name)
@@ -73,15 +78,42 @@ _KEPT_TYPES: Final = (
 )
 
 
+#: Kept when the live program has one; otherwise a new one is as good.
+_FRESH: Final[dict[str, Callable[..., Any]]] = {
+    "_thread:RLock": threading.RLock,
+    "_thread:lock": threading.Lock,
+    "threading:Condition": threading.Condition,
+    "threading:Event": threading.Event,
+    "weakref:WeakKeyDictionary": weakref.WeakKeyDictionary,
+    "weakref:WeakSet": weakref.WeakSet,
+    "weakref:WeakValueDictionary": weakref.WeakValueDictionary,
+}
+
+
 class _Kept(Codec):
     """The live object, whatever it holds."""
 
     kind = "kept"
 
     def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        if plan.type_name == "threading:Condition":
+            return Node("kept", plan.type_name, None, [walk.ref(obj._lock)], ("lock",))
+        if plan.type_name == "logging:Logger":
+            return Node("kept", plan.type_name, str(obj.name))
         return Node("kept", plan.type_name)
 
+    def needs(self, node: Node) -> Iterable[Ref]:
+        return node.children
+
+    def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
+        for ref in node.children:
+            pairing.pair(ref, obj._lock)
+
     def make(self, build: Build, node: Node) -> Any:
+        if node.type_name == "logging:Logger":
+            return build.lookup("logging:getLogger")(node.payload)
+        if node.type_name in _FRESH:
+            return _FRESH[node.type_name](*build.values(node.children))
         raise Unbuildable(f"a {node.type_name} is never saved, and the live program has none there")
 
 
@@ -239,15 +271,16 @@ def choose(cls: type) -> Codec | None:
         return OPAQUE
     if issubclass(cls, _KEPT_TYPES):
         return KEPT
-    for base in cls.__mro__:
-        name = type_name(base)
-        if name in _NOT_KEPT:
-            return None
-        if name.startswith(_SHARED):
-            return OPAQUE
-        if name in _KEPT_NAMES or _in_kept_module(name.partition(":")[0]):
-            return KEPT
-    return None
+    names = [type_name(base) for base in cls.__mro__]
+    if not _NOT_KEPT.isdisjoint(names):
+        return None
+    if any(name.startswith(_SHARED) for name in names):
+        return OPAQUE
+    return KEPT if any(map(_is_kept, names)) else None
+
+
+def _is_kept(name: str) -> bool:
+    return name in _KEPT_NAMES or _in_kept_module(name.partition(":")[0])
 
 
 def _in_kept_module(module: str) -> bool:
@@ -256,4 +289,8 @@ def _in_kept_module(module: str) -> bool:
 
 def describes_itself(cls: type) -> bool:
     """Say whether instances are better reduced than walked."""
-    return any(type_name(base) in _SELF_DESCRIBED for base in cls.__mro__)
+    names = {type_name(base) for base in cls.__mro__}
+    if not names.isdisjoint(_SELF_DESCRIBED):
+        return True
+    own = type_name(cls).partition(":")[0].partition(".")[0]
+    return own in _SELF_DESCRIBED_PACKAGES and names.isdisjoint(_WALKED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copyreg
+import sys
 from collections.abc import Iterable
 from types import MethodType
 from typing import Any
@@ -14,6 +15,13 @@ from flor_trace.state.graph import Node, Ref
 from flor_trace.state.naming import importable
 
 _PARTS = ("<args>", "<state>", "<list>", "<dict>")
+
+
+def refusals() -> tuple[type[Exception], ...]:
+    """Return what objects raise when they cannot say, or be told, how to make them."""
+    plain = (TypeError, ValueError, LookupError, AttributeError, RuntimeError, OSError)
+    pickling = getattr(sys.modules.get("_pickle"), "PickleError", None)
+    return (*plain, AssertionError, ImportError, *([pickling] if pickling else []))
 
 
 def reduction(obj: Any) -> tuple[Any, ...] | str:
@@ -38,10 +46,12 @@ class ReducedCodec(Codec):
         """Return the node of the object's own account, or an opaque one if it gives none."""
         try:
             found = reduction(obj)
-        except (TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError) as error:
+        except refusals() as error:
             return opaque(plan.type_name, f"it says: {error}")
         if isinstance(found, str):
-            name = f"{getattr(obj, '__module__', None) or 'builtins'}:{found}"
+            name = _global_name(obj, found)
+            if name is None:
+                return Node("kept", plan.type_name, found)  # a global by its own account
             return Node("reduced", plan.type_name, ("global", name))
         return self.node(walk, obj, plan, found)
 
@@ -65,7 +75,7 @@ class ReducedCodec(Codec):
         """Pair the arguments and state with those of the live object."""
         try:
             found = reduction(obj)
-        except (TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError):
+        except refusals():
             return
         if isinstance(found, str) or importable(found[0]) != _function(node):
             return
@@ -87,7 +97,7 @@ class ReducedCodec(Codec):
         try:
             made = function(*parts["<args>"])
             return self.complete(made, parts)
-        except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
+        except refusals() as error:
             raise Unbuildable(f"{_function(node)} refused the saved arguments: {error}") from error
 
     def complete(self, made: Any, parts: dict[str, Any]) -> Any:
@@ -101,6 +111,15 @@ class ReducedCodec(Codec):
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
             made[key] = value
         return made
+
+
+def _global_name(obj: Any, name: str) -> str | None:
+    """Return the name under which a global object is found, as ``pickle`` looks for it."""
+    own = str(getattr(obj, "__module__", None) or "builtins")
+    for module in (own, own.partition(".")[0], *sys.modules):
+        if vars(sys.modules.get(module, object)).get(name) is obj:
+            return f"{module}:{name}"
+    return None
 
 
 def set_state(made: Any, state: Any) -> None:

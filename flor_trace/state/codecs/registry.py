@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import sys
 from collections.abc import Callable
 from types import MemberDescriptorType
@@ -43,35 +44,42 @@ def load_libraries() -> None:
         # The sign is defined late in the module: without it, the import is not over.
         if library not in _loaded and sign in vars(sys.modules.get(library, object)):
             _loaded.add(library)
-            _add(load())
+            _add(load(library))
             _plans.clear()
 
 
-def _numpy() -> tuple[Codec, ...]:
+def _numpy(_: str) -> tuple[Codec, ...]:
     from flor_trace.state.codecs import numpy_arrays  # noqa: PLC0415
 
     return numpy_arrays.CODECS
 
 
-def _numpy_random() -> tuple[Codec, ...]:
+def _numpy_random(_: str) -> tuple[Codec, ...]:
     from flor_trace.state.codecs import numpy_random  # noqa: PLC0415
 
     return numpy_random.CODECS
 
 
-def _torch() -> tuple[Codec, ...]:
+def _torch(_: str) -> tuple[Codec, ...]:
     from flor_trace.state.codecs import torch_tensors  # noqa: PLC0415
 
     return torch_tensors.CODECS
 
 
-def _dataloader() -> tuple[Codec, ...]:
+def _dataloader(name: str) -> tuple[Codec, ...]:
     from flor_trace.state.codecs import dataloader  # noqa: PLC0415
 
-    return dataloader.codecs(sys.modules["torch.utils.data.dataloader"])
+    return dataloader.codecs(sys.modules[name])
 
 
-_LIBRARIES: dict[str, tuple[str, Callable[[], tuple[Codec, ...]]]] = {
+_LIBRARIES: dict[str, tuple[str, Callable[[str], tuple[Codec, ...]]]] = {
+    "_struct": ("Struct", values.of_module),
+    "datetime": ("datetime", values.of_module),
+    "decimal": ("Decimal", values.of_module),
+    "fractions": ("Fraction", values.of_module),
+    "pathlib": ("Path", values.of_module),
+    "uuid": ("uuid4", values.of_module),
+    "zoneinfo": ("ZoneInfo", values.of_module),
     "numpy": ("ndarray", _numpy),
     "numpy.random": ("default_rng", _numpy_random),
     "torch": ("compile", _torch),
@@ -101,11 +109,11 @@ def plan_for(cls: type) -> Plan:
 
 
 def _choose(cls: type) -> Codec:
-    codec = _exact.get(cls) or kept.choose(cls)
+    codec = _exact.get(cls) or (None if issubclass(cls, enum.Enum) else kept.choose(cls))
     if codec is not None:
         return codec
-    if "n_sequence_fields" in vars(cls):
-        return reduced.REDUCED  # time.struct_time and the like: tuples with hidden fields
+    if "n_sequence_fields" in vars(cls) or kept.describes_itself(cls):
+        return reduced.REDUCED  # among them time.struct_time: a tuple with hidden fields
     for base in cls.__mro__[1:]:
         codec = _bases.get(base)
         if codec is not None:

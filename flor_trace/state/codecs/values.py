@@ -2,60 +2,68 @@
 
 from __future__ import annotations
 
-import datetime
-import decimal
 import enum
-import fractions
-import pathlib
-import uuid
-import zoneinfo
+import re
+import sys
 from collections.abc import Callable, Iterable
 from types import NotImplementedType
 from typing import Any
 
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
 from flor_trace.state.graph import Node, Payload, Ref
-from flor_trace.state.naming import type_name
 
 #: Strings and bytes longer than this are buffers of their own.
 LONG = 1024
 
 _Describe = Callable[[Any], Payload]
-_Remake = Callable[[Any], Any]
+_Remake = Callable[[Any, Any], Any]
 
-_SIMPLE: dict[type, tuple[_Describe, _Remake]] = {
-    NotImplementedType: (lambda _: None, lambda _: NotImplemented),
-    datetime.timedelta: (
+#: By type name, so that no module has to be imported to know its types.
+_SIMPLE: dict[str, tuple[_Describe, _Remake]] = {
+    "builtins:NotImplementedType": (lambda _: None, lambda _, __: NotImplemented),
+    "datetime:timedelta": (
         lambda d: (d.days, d.seconds, d.microseconds),
-        lambda p: datetime.timedelta(*p),
+        lambda cls, parts: cls(*parts),
     ),
-    datetime.date: (lambda d: d.isoformat(), datetime.date.fromisoformat),
-    decimal.Decimal: (str, decimal.Decimal),
-    fractions.Fraction: (
+    "datetime:date": (lambda d: d.isoformat(), lambda cls, text: cls.fromisoformat(text)),
+    "decimal:Decimal": (str, lambda cls, text: cls(text)),
+    "fractions:Fraction": (
         lambda f: (f.numerator, f.denominator),
-        lambda p: fractions.Fraction(*p),
+        lambda cls, parts: cls(*parts),
     ),
-    uuid.UUID: (lambda u: u.hex, uuid.UUID),
-    zoneinfo.ZoneInfo: (lambda z: z.key, zoneinfo.ZoneInfo),
+    "_struct:Struct": (lambda s: s.format, lambda cls, form: cls(form)),
+    "uuid:UUID": (lambda u: u.hex, lambda cls, digits: cls(digits)),
+    "zoneinfo:ZoneInfo": (lambda z: z.key, lambda cls, key: cls(key)),
 }
-
-_REMAKE = {type_name(cls): remake for cls, (_, remake) in _SIMPLE.items()}
 
 
 class _Value(Codec):
     """Types of the standard library whose value is a short payload."""
 
     kind = "value"
-    exact = tuple(_SIMPLE)
     in_place = False
 
+    def __init__(self, *exact: type) -> None:
+        self.exact = exact
+
     def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
-        return Node("value", plan.type_name, _SIMPLE[type(obj)][0](obj))
+        return Node("value", plan.type_name, _SIMPLE[plan.type_name][0](obj))
 
     def make(self, build: Build, node: Node) -> Any:
-        if node.type_name not in _REMAKE:
+        if node.type_name not in _SIMPLE:
             raise Unbuildable(f"{node.type_name} is not a type of plain values")
-        return _REMAKE[node.type_name](node.payload)
+        known = node.type_name != "builtins:NotImplementedType"
+        cls = build.lookup(node.type_name) if known else None
+        return _SIMPLE[node.type_name][1](cls, node.payload)
+
+
+def of_module(name: str) -> tuple[Codec, ...]:
+    """Return the codecs for the simple values that a loaded module defines."""
+    module = sys.modules[name]
+    if name == "pathlib":
+        return (_Path(module),)
+    types = [type_.partition(":")[2] for type_ in _SIMPLE if type_.startswith(f"{name}:")]
+    return (_Value(*(getattr(module, type_) for type_ in types)),)
 
 
 class _Range(Codec):
@@ -111,8 +119,10 @@ class _Path(Codec):
     """Paths of the file system; those under a relocated directory move with it."""
 
     kind = "path"
-    bases = (pathlib.PurePath,)
     in_place = False
+
+    def __init__(self, module: Any) -> None:
+        self.bases = (module.PurePath,)
 
     def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
         return Node("path", plan.type_name, None, [walk.ref(str(obj))])
@@ -122,6 +132,32 @@ class _Path(Codec):
 
     def needs(self, node: Node) -> Iterable[Ref]:
         return node.children
+
+
+class _Match(Codec):
+    """What a regular expression found: found again, and compared."""
+
+    kind = "match"
+    exact = (re.Match,)
+    in_place = False
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        children = [walk.ref(part) for part in (obj.re, obj.string)]
+        return Node("match", plan.type_name, (obj.endpos, obj.regs), children)
+
+    def needs(self, node: Node) -> Iterable[Ref]:
+        return node.children
+
+    def make(self, build: Build, node: Node) -> Any:
+        pattern, text = build.values(node.children)
+        if not isinstance(node.payload, tuple):
+            raise Unbuildable("the saved match has no place")
+        end, regs = node.payload
+        for find in (pattern.match, pattern.fullmatch):
+            found = find(text, regs[0][0], end)
+            if found is not None and found.regs == regs:
+                return found
+        raise Unbuildable("the expression does not find again what it found")
 
 
 class _Text(Codec):
@@ -166,10 +202,10 @@ class _Bytearray(Codec):
 
 
 CODECS: tuple[Codec, ...] = (
-    _Value(),
+    _Value(NotImplementedType),
     _Range(),
     _Enum(),
-    _Path(),
+    _Match(),
     _Text(),
     _Bytearray(),
 )
