@@ -19,6 +19,12 @@ _MODULE = type.__dict__["__module__"]
 _QUALNAME = type.__dict__["__qualname__"]
 
 
+def namespace(module: str) -> dict[str, Any]:
+    """Return the globals of a loaded module, or an empty dict."""
+    found = getattr(sys.modules.get(module), "__dict__", None)
+    return found if isinstance(found, dict) else {}
+
+
 def type_name(cls: type) -> str:
     """Return ``"module:qualname"`` of a class, past any metaclass that would answer otherwise."""
     return f"{_MODULE.__get__(cls)}:{_QUALNAME.__get__(cls)}"

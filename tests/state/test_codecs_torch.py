@@ -355,3 +355,33 @@ def test_averaged_models_and_scalers_come_back(save, digest_of):
 
     saved = save(make(1))
     assert digest_of(saved.restore(make(2))) == saved.digests
+
+
+def test_a_compiled_model_continues_bit_for_bit(save, digest_of):
+    def make(number):
+        seed(number)
+        model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5))
+        compiled = torch.compile(model, backend="eager")
+        return {
+            "model": model,
+            "compiled": compiled,
+            "optimizer": torch.optim.SGD(compiled.parameters(), lr=0.1, momentum=0.9),
+            **rng_roots(),
+        }
+
+    def go(state, steps):
+        for _ in range(steps):
+            state["optimizer"].zero_grad()
+            state["compiled"](torch.ones(2, 4)).square().sum().backward()
+            state["optimizer"].step()
+
+    recorded = make(1)
+    go(recorded, 2)
+    saved = save(recorded)
+    assert saved.captured.opaque == []
+    go(recorded, 2)
+    live = make(5)
+    saved.restore(live)
+    go(live, 2)
+    final = digest_of({"model": recorded["model"]})
+    assert digest_of({"model": live["model"]}) == final

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import Any
+
+from flor_trace.state.naming import namespace
 
 
 def find_code(name: str, line: object) -> CodeType | None:
     """Return the code of ``"module:outer.<locals>.inner"`` that begins at `line`, or None."""
     module_name, _, qualname = name.partition(":")
-    module = sys.modules.get(module_name)
-    if module is None:
-        return None
-    for code in _codes(vars(module), module_name):
+    for code in _codes(namespace(module_name), module_name):
         if code.co_qualname == qualname and code.co_firstlineno == line:
             return code
     return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from types import (
     BuiltinFunctionType,
@@ -19,7 +18,7 @@ from typing import Any
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
 from flor_trace.state.codecs.codeobjects import find_code
 from flor_trace.state.graph import Node, Ref
-from flor_trace.state.naming import function_name, importable
+from flor_trace.state.naming import function_name, importable, namespace
 
 
 class _Function(Codec):
@@ -86,15 +85,15 @@ class _Function(Codec):
         """Return a new function with the code of an old one and the saved variables."""
         module_name = name.partition(":")[0]
         code = find_code(f"{module_name}:{inner}", line)
-        module = sys.modules.get(module_name)
-        if code is None or module is None:
+        space = namespace(module_name)
+        if code is None or not space:
             raise Unbuildable(f"the function {name} was made while the program ran")
         cells = node.named
         try:
             closure = tuple(build.value(cells[f"<cell {free}>"]) for free in code.co_freevars)
         except KeyError:
             raise Unbuildable(f"the variables that {name} closes over were not saved") from None
-        made = FunctionType(code, vars(module), name.rpartition(".")[2], None, closure)
+        made = FunctionType(code, space, name.rpartition(".")[2], None, closure)
         made.__qualname__ = name.partition(":")[2]
         return made
 
@@ -217,7 +216,7 @@ def _public_name(obj: Any) -> str | None:
     found = importable(obj)
     short = str(getattr(obj, "__name__", ""))
     for module in _EXPORTERS if found is None else ():
-        if vars(sys.modules.get(module, object)).get(short) is obj:
+        if namespace(module).get(short) is obj:
             return f"{module}:{short}"
     return found
 

@@ -12,7 +12,7 @@ from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildabl
 from flor_trace.state.codecs.instances import set_attributes
 from flor_trace.state.codecs.kept import opaque
 from flor_trace.state.graph import Node, Ref
-from flor_trace.state.naming import importable
+from flor_trace.state.naming import importable, namespace
 
 _PARTS = ("<args>", "<state>", "<list>", "<dict>")
 
@@ -117,7 +117,7 @@ def _global_name(obj: Any, name: str) -> str | None:
     """Return the name under which a global object is found, as ``pickle`` looks for it."""
     own = str(getattr(obj, "__module__", None) or "builtins")
     for module in (own, own.partition(".")[0], *sys.modules):
-        if vars(sys.modules.get(module, object)).get(name) is obj:
+        if namespace(module).get(name) is obj:
             return f"{module}:{name}"
     return None
 

@@ -21,7 +21,7 @@ from flor_trace.state.codecs import (
     values,
 )
 from flor_trace.state.codecs.base import Codec, Plan
-from flor_trace.state.naming import type_name
+from flor_trace.state.naming import namespace, type_name
 
 _by_kind: dict[str, Codec] = {}
 _exact: dict[type, Codec] = {}
@@ -42,7 +42,7 @@ def load_libraries() -> None:
     """Take in the codecs of the libraries that the program has imported by now."""
     for library, (sign, load) in _LIBRARIES.items():
         # The sign is defined late in the module: without it, the import is not over.
-        if library not in _loaded and sign in vars(sys.modules.get(library, object)):
+        if library not in _loaded and sign in namespace(library):
             _loaded.add(library)
             _add(load(library))
             _plans.clear()

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from types import NotImplementedType
-from typing import Any
+from typing import Any, cast
 
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
 from flor_trace.state.graph import Node, Payload, Ref
@@ -152,7 +152,7 @@ class _Match(Codec):
         pattern, text = build.values(node.children)
         if not isinstance(node.payload, tuple):
             raise Unbuildable("the saved match has no place")
-        end, regs = node.payload
+        end, regs = cast("tuple[Any, Any]", node.payload)
         for find in (pattern.match, pattern.fullmatch):
             found = find(text, regs[0][0], end)
             if found is not None and found.regs == regs:
