@@ -147,16 +147,17 @@ class Recorder:
 
     def _flush(self, instance: Instance) -> None:
         batch, instance.tag.batch = instance.tag.batch, None
-        self._flushed = perf_counter()
         if batch is not None and instance.watched and (batch.columns or not instance.outer):
+            self._flushed = perf_counter()
             frame = batch.frame(instance, self.identify)
             if not instance.outer:  # how long the loop has run, should the program be killed in it
                 frame["at"] = perf_counter() - self._began
             self._journal.append(frame)
 
     def _cheap(self, instance: Instance) -> bool:
-        """Whether a checkpoint of the exit may go a little over the budget."""
-        return self._checkpointer.budget.estimate < 0.05 * (perf_counter() - instance.started)
+        """Whether a checkpoint of the exit may go a little over the budget, if there is one."""
+        budget, elapsed = self._checkpointer.budget, perf_counter() - instance.started
+        return budget.share > 0 and budget.estimate < 0.05 * elapsed
 
     def _worth_exit(self, instance: Instance) -> bool:
         may = self._checkpointer.allowed() or self._cheap(instance)
