@@ -1,4 +1,4 @@
-# ruff: noqa: B007, F841
+# ruff: noqa: B007, F841, PT012 - loops as a program has them
 from __future__ import annotations
 
 from types import SimpleNamespace
