@@ -29,6 +29,8 @@ _BY_VALUE: Final = frozenset(
         "torch name", "torch size", "tuple", "value",
     }
 )  # fmt: skip
+#: Autograd history is not part of the state, so whether there was one does not count.
+_COUNTS_AS: Final = {"detached tensor": "tensor"}
 #: Values nested deeper than this are told apart like other objects.
 _DEPTH: Final = 8
 #: Version 2 of marshal writes no references and no interning: equal values give equal bytes.
@@ -109,7 +111,8 @@ class _Pass:
                 return
             children = self._blur(at, node)
         leaf = None if node.leaf < 0 else self._leaf(at, node.leaf)
-        out += (node.kind, node.type_name, node.payload, node.names, leaf, len(children))
+        kind = _COUNTS_AS.get(node.kind, node.kind)
+        out += (kind, node.type_name, node.payload, node.names, leaf, len(children))
         if children:
             get, token = self._tokens.get, self._token
             out += [

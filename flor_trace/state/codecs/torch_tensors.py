@@ -51,7 +51,8 @@ class _Tensor(Codec):
         if space := obj.__dict__:
             names += tuple(space)
             children += [walk.ref(value) for value in space.values()]
-        return Node("tensor", plan.type_name, payload, children, names, _storage_leaf(walk, obj))
+        kind = "tensor" if is_leaf else "detached tensor"
+        return Node(kind, plan.type_name, payload, children, names, _storage_leaf(walk, obj))
 
     def accepts(self, node: Node, obj: Any) -> bool:
         if not isinstance(node.payload, tuple) or obj.layout is not _STRIDED:
