@@ -20,8 +20,8 @@ from flor_trace.instrument.items import (
 from flor_trace.instrument.splice import Guards
 from flor_trace.pyfacts import END_FOR_HAS_POP_TOP, HAS_END_FOR
 
-#: A class body ends with three such instructions on Python 3.13.
-_LONGEST_ENDING = 4
+#: A class body ends with three such instructions on Python 3.13; more are passed on the way.
+_LONGEST_ENDING = 8
 
 
 def open_guards(items: list[Item], guards: Guards) -> list[Item]:
@@ -73,16 +73,24 @@ class _Opener:
         """Let jumps to a jump to a guard go there themselves, to keep their own location."""
         for k, item in enumerate(self.items):
             label = target(item)
-            if label is None or not jumps_always(item) or label in self.guards.exits:
+            if label is None or label in self.guards.exits or not _can_be_led(item):
                 continue
-            then = next_instr(self.items, self.place[label])
-            if then == len(self.items) or not jumps_always(self.items[then]):
-                continue
-            beyond = target(self.items[then])
-            between = self.items[self.place[label] : then]
-            if beyond in self.guards.exits and all(isinstance(x, Label) for x in between):
+            beyond = self._relayed(label)
+            if beyond in self.guards.exits:
                 assert is_instr(item)
-                self.items[k] = Instr(item.name, beyond, location=item.location)
+                # A conditional jump lands in front of the exit, which must lie ahead.
+                if jumps_always(item) or self.place[self.guards.exits[beyond]] > k:
+                    self.items[k] = Instr(item.name, beyond, location=item.location)
+
+    def _relayed(self, label: Label) -> Label | None:
+        """Return where a jump that stands alone at a label goes, if it has no line to show."""
+        then = next_instr(self.items, self.place[label])
+        if then == len(self.items) or not jumps_always(self.items[then]):
+            return None
+        relay = self.items[then]
+        between = self.items[self.place[label] : then]
+        shown = is_instr(relay) and has_line(relay.location)
+        return target(relay) if not shown and all(isinstance(x, Label) for x in between) else None
 
     def _emit(self, k: int, item: Item) -> None:
         label = target(item)
@@ -106,7 +114,7 @@ class _Opener:
         if jumps_always(item):
             self._leave(end, self._location(item), k)
             return
-        if not item.name.startswith("POP_JUMP") or self.place[end] < k:
+        if not _can_be_led(item) or self.place[end] < k:
             raise RewriteError(f"a while loop is left by {item.name} in a way that is not known")
         pad = Label()
         at = item.location or NO_LOCATION
@@ -116,7 +124,9 @@ class _Opener:
     def _location(self, item: Instr) -> InstrLocation:
         if has_line(item.location):
             return item.location or NO_LOCATION
-        return next((at for at in arrivals(self.items, self.out) if at is not None), NO_LOCATION)
+        into = {exit_: head for head, exit_ in self.guards.exits.items()}
+        found = [at for at in arrivals(self.items, self.out, into) if at is not None]
+        return found[0] if len({at.lineno for at in found}) == 1 else NO_LOCATION
 
     def _leave(self, end: Label, at: InstrLocation, k: int) -> None:
         """Drop the sentinel and go on behind the loop.
@@ -126,39 +136,56 @@ class _Opener:
         """
         self.out.append(Instr("POP_TOP", location=at))
         ending, covered = self._ending(end)
-        if ending and covered is self.range:
-            self.out += [Instr(x.name, x.arg, location=at) for x in ending]
-        elif ending and covered is None:
-            self._outside([Instr(x.name, x.arg, location=at) for x in ending])
+        copied = [Instr(x.name, x.arg, location=at) for x in ending]
+        if copied and covered is self.range:
+            self.out += copied
+        elif copied and covered is None:
+            self._outside(copied)
         else:
-            self.out += self._jump(end, at, k)
+            self._outside(self._jump(end, at, k))
 
     def _ending(self, end: Label) -> tuple[list[Instr], TryBegin | None]:
-        """Return the invented instructions behind a loop up to a return, and their range."""
+        """Return the invented instructions behind a loop up to a return, and their range.
+
+        The way there may lead through the ends of outer loops; their sentinels go too.
+        """
         found: list[Instr] = []
+        ranges: list[TryBegin | None] = []
         k = self.after[end]
-        covered = self.ranges[k]
-        while len(found) < _LONGEST_ENDING and k < len(self.items):
-            item = self.items[k]
-            if not is_instr(item) or not is_invented(item) or self.ranges[k] is not covered:
+        for _ in range(_LONGEST_ENDING):
+            item = self.items[k] if k < len(self.items) else None
+            if not is_instr(item) or not is_invented(item):
                 break
-            found.append(item)
-            if item.is_final() and not jumps_always(item):
-                return found, covered
-            if target(item) is not None:
+            label = target(item)
+            if label is None:
+                found.append(item)
+                ranges.append(self.ranges[k])
+                if item.is_final():
+                    return (found, ranges[0]) if len(set(ranges)) == 1 else ([], None)
+                k = next_instr(self.items, k)
+            elif not jumps_always(item):
                 break
-            k = next_instr(self.items, k)
+            elif label in self.guards.exits:
+                found.append(Instr("POP_TOP"))
+                k = self.after[self.guards.exits[label]]
+            else:
+                k = next_instr(self.items, self.place[label])
         return [], None
 
-    def _outside(self, ending: list[Instr]) -> None:
-        """Put out instructions that the current exception range must not cover."""
-        assert self.range is not None
+    def _outside(self, following: list[Instr]) -> None:
+        """Put out instructions that the current exception range does not cover.
+
+        A jump cannot raise, and the range may count on the sentinel that is gone here.
+        """
+        if self.range is None:
+            self.out += following
+            return
         piece = self.latest[self.range]
         again = TryBegin(piece.target, piece.push_lasti, piece.stack_depth)
         self.latest[self.range] = again
-        self.out += [TryEnd(piece), *ending, again]
+        self.out += [TryEnd(piece), *following, again]
 
-    def _jump(self, end: Label, at: InstrLocation, k: int) -> list[Item]:
+    def _jump(self, end: Label, at: InstrLocation, k: int) -> list[Instr]:
         exit_at = self.place[end]
         if exit_at < k:
             return [Instr("JUMP_BACKWARD_NO_INTERRUPT", end, location=at)]
@@ -174,6 +201,11 @@ class _Opener:
                 self.out.append(Instr("JUMP_FORWARD", end, location=NO_LOCATION))
             self.out.append(pad)
             self._leave(end, at, self.place[end] - 1)
+
+
+def _can_be_led(item: Item) -> bool:
+    """Tell whether this jump may end somewhere else: it takes the same from the stack anyway."""
+    return jumps_always(item) or (is_instr(item) and item.name.startswith("POP_JUMP"))
 
 
 def _ranges(items: list[Item]) -> list[TryBegin | None]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeGuard
 
 from bytecode.instr import Instr, InstrLocation, Label, SetLineno, TryBegin, TryEnd
@@ -52,15 +53,21 @@ def is_invented(item: Instr) -> bool:
     return location is None or location.lineno is None or location.col_offset is None
 
 
-def arrivals(items: Sequence[Item], before: Sequence[Item]) -> Iterator[InstrLocation | None]:
+def arrivals(
+    items: Sequence[Item],
+    before: Sequence[Item],
+    into: Mapping[Label, Label] = MappingProxyType({}),
+) -> Iterator[InstrLocation | None]:
     """Yield the locations of the instructions after which the one behind `before` can run.
 
     `before` holds the items in front of it, nearest last; `items` holds all jumps of the code.
+    A jump to the label ``into[x]`` counts as one to the label ``x``.
     """
     labels: set[Label] = set()
     for item in reversed(before):
         if isinstance(item, Label):
             labels.add(item)
+            labels.update({into[item]} if item in into else ())
         elif is_instr(item):
             if not item.is_final():
                 yield item.location

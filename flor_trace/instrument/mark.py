@@ -61,7 +61,8 @@ def mark(loops: Sequence[FoundLoop], controlled: frozenset[int], marks: Marks) -
         if index in controlled:
             loop.node.body[:0] = _control_block(index, loop, marks)
         if isinstance(loop.node, ast.While):
-            loop.siblings[loop.at] = _guarded(index, loop.node, marks)
+            after = _location_after(loop.node, marks)  # before a mark gives it an else clause
+            loop.siblings[loop.at : loop.at + 1] = [_guarded(index, loop.node, marks), *after]
 
 
 def _guarded(index: int, node: ast.While, marks: Marks) -> ast.For:
@@ -89,6 +90,17 @@ def _guarded(index: int, node: ast.While, marks: Marks) -> ast.For:
         type_comment=None,
         **_NOWHERE,
     )
+
+
+def _location_after(node: ast.While, marks: Marks) -> list[ast.stmt]:
+    """Return what leaves the compiler on the line where the bare ``while`` would leave it.
+
+    The compiler of Python 3.11 gives that line to instructions of its own that follow, such as the
+    end of a ``finally``.  A ``global`` statement sets the line and makes no code.
+    """
+    if node.orelse:
+        return []
+    return [ast.copy_location(ast.Global([marks.prefix]), node)]
 
 
 def _ask(part: Part, index: int, marks: Marks, at: _Location, name: str = "") -> ast.expr:

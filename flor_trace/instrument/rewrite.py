@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import CodeType
 
+from flor_trace.errors import RewriteError
 from flor_trace.instrument.failures import OUR_FAILURES
 from flor_trace.instrument.guards import open_guards
 from flor_trace.instrument.markers import Marks
@@ -43,7 +44,9 @@ class Finisher:
                 if finished is not constant:
                     swap[id(constant)] = finished
         key = (code.co_qualname, code.co_firstlineno)
-        if key not in self.avoid and self._has_loops(code):
+        if key in self.avoid:
+            self._check_unmarked(code)
+        elif self._has_loops(code):
             try:
                 return self._rewrite(code, swap)
             except OUR_FAILURES as failure:
@@ -51,6 +54,11 @@ class Finisher:
         if not swap:
             return code
         return code.replace(co_consts=tuple(swap.get(id(k), k) for k in code.co_consts))
+
+    def _check_unmarked(self, code: CodeType) -> None:
+        """Code that is to be left alone must not have been marked; it could not run."""
+        if any(self.marks.read(constant) is not None for constant in code.co_consts):
+            raise RewriteError(f"{code.co_qualname} was marked under another name")
 
     def _has_loops(self, code: CodeType) -> bool:
         if any(self.marks.read(constant) is not None for constant in code.co_consts):
