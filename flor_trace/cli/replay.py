@@ -128,14 +128,17 @@ def _tell_results(prepared: Prepared) -> None:
             _tell(f"  {note}")
         if outcome.difference is not None:
             _tell(f"  DIVERGED from the recorded run: {outcome.difference}")
-            _tell("  diverged values are kept apart; flor_trace pivot does not show them")
+            if outcome.counts.get("diverged"):
+                _tell("  diverged values are kept apart; flor_trace pivot does not show them")
+            else:
+                _tell("  what differed was restored from checkpoints instead: the values are good")
         if outcome.error is not None:
             _tell(f"  FAILED: {outcome.error}")
 
 
 def _status(prepared: Prepared) -> int:
     """0 all well, 1 something failed, 4 something diverged."""
-    if any(o.difference is not None for o in prepared.outcomes):
+    if any(o.counts.get("diverged") for o in prepared.outcomes):
         return 4
     failed = any(o.error is not None or o.counts.get("error") for o in prepared.outcomes)
     return 1 if failed else 0

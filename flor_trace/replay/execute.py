@@ -8,7 +8,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from flor_trace.history.worktree import link_inputs, materialise
 from flor_trace.replay.plan import Plan, make_plan
 from flor_trace.replay.recorded import RecordedRun
 from flor_trace.replay.resolve import Place
+from flor_trace.replay.verdicts import Verdict
 from flor_trace.replay.worker import Task
 from flor_trace.store.layout import Store
 from flor_trace.types import RunId
@@ -44,48 +46,83 @@ class Outcome:
     plan: Plan
     wanted: frozenset[int]
     seconds: float = 0.0
-    counts: dict[str, int] = field(default_factory=dict)
+    verdicts: dict[str, Verdict] = field(default_factory=dict)  #: by coordinates, as JSON
     difference: str | None = None  #: the first divergence, if any
     error: str | None = None
     notes: list[str] = field(default_factory=list)
 
-    def absorb(self, end: Mapping[str, Any]) -> None:
-        """Add what a worker reported at its end."""
-        for verdict, count in end["counts"].items():
-            self.counts[verdict] = self.counts.get(verdict, 0) + count
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many values have each verdict."""
+        return dict(Counter(self.verdicts.values()))
+
+    def absorb(self, end: Mapping[str, Any]) -> set[int]:
+        """Add what a worker found; return the iterations of the stage that have good values."""
+        good = set()
+        for frame in end["values"]:
+            key, verdict = json.dumps(frame["coords"]), frame["verdict"]
+            if verdict != "diverged":
+                self.verdicts[key] = verdict
+                good.add(frame["coords"][0][1])
+            else:
+                self.verdicts.setdefault(key, verdict)
         self.difference = self.difference or end["difference"]
+        return good
 
 
 def carry_out(store: Store, repository: Path, outcome: Outcome) -> None:
-    """Replay one run; the values go to a journal of their own beside the run's."""
+    """Replay one run; the values go to a journal of their own beside the run's.
+
+    A checkpoint that turns out to be unusable is avoided in another attempt.  Where execution did
+    not follow the recorded run, what can be had by restoring alone is had in another one.
+    """
     scratch = Path(tempfile.mkdtemp(prefix="flor_trace-"))
     try:
         not_linked = _prepare(store, repository, outcome, scratch)
-        remaining, avoid = set(outcome.wanted), set[int]()
+        remaining, avoid, prove = set(outcome.wanted), set[int](), True
         for _ in range(MAX_ATTEMPTS):
             end = _attempt(store, outcome, scratch, remaining)
-            outcome.absorb(end)
-            remaining -= _answered(end["values"], outcome)
-            if end["how"] != "damaged" or end["boundary"] is None or not remaining:
+            remaining -= outcome.absorb(end)
+            if end["how"] == "damaged" and end["boundary"] is not None and remaining:
+                avoid.add(end["boundary"])
+                outcome.notes.append(_unusable(outcome, end))
+            elif prove and outcome.difference and (left := _restorable(outcome, remaining, avoid)):
+                remaining, prove = left, False
+            else:
                 outcome.error = end["error"]
                 outcome.notes += not_linked if end["error"] else []
                 return
-            avoid.add(end["boundary"])
-            outcome.notes.append(
-                f"the checkpoint at boundary {end['boundary']} of {outcome.place.stage.loop.key} "
-                f"is not usable ({end['error']}); an earlier one was used"
-            )
-            outcome.plan = plan_for(outcome.run, outcome.place, remaining, avoid)
-        outcome.error = "too many checkpoints are not usable; run flor_trace doctor"
+            outcome.plan = plan_for(outcome.run, outcome.place, remaining, avoid, prove=prove)
+        outcome.error = "too many checkpoints are not usable; run flor_trace doctor --data"
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def plan_for(run: RecordedRun, place: Place, wanted: set[int], avoid: set[int]) -> Plan:
-    """The plan for asking at `place` in `wanted` iterations of its stage."""
-    return make_plan(
-        run, place.stage, wanted, inner=place.inner, start=place.probe.start, avoid=avoid
+def _unusable(outcome: Outcome, end: Mapping[str, Any]) -> str:
+    return (
+        f"the checkpoint at boundary {end['boundary']} of {outcome.place.stage.loop.key} is not "
+        f"usable ({end['error']}); an earlier one was used"
     )
+
+
+def _restorable(outcome: Outcome, remaining: set[int], avoid: set[int]) -> set[int]:
+    """The iterations whose values can be had without executing anything."""
+    if outcome.place.inner or outcome.place.probe.start:
+        return set()
+    states = outcome.place.stage.states
+    return {
+        i
+        for i in remaining
+        if i + 1 in states and not states[i + 1].opaque and i + 1 not in avoid
+    }
+
+
+def plan_for(
+    run: RecordedRun, place: Place, wanted: set[int], avoid: set[int], *, prove: bool = True
+) -> Plan:
+    """The plan for asking at `place` in `wanted` iterations of its stage."""
+    inner, start = place.inner, place.probe.start
+    return make_plan(run, place.stage, wanted, inner=inner, start=start, avoid=avoid, prove=prove)
 
 
 def _prepare(store: Store, repository: Path, outcome: Outcome, scratch: Path) -> list[str]:
@@ -169,7 +206,6 @@ def _report(journal: Path, status: int, output: Path) -> dict[str, Any]:
         "how": "failed",
         "error": error,
         "boundary": None,
-        "counts": {},
         "difference": None,
         "values": values,
     }
@@ -178,10 +214,6 @@ def _report(journal: Path, status: int, output: Path) -> dict[str, Any]:
 def _tail(output: Path, lines: int = 6) -> str:
     text = output.read_text(errors="replace").splitlines()[-lines:] if output.exists() else []
     return "".join(f"\n    | {line}" for line in text)
-
-
-def _answered(values: list[Mapping[str, Any]], outcome: Outcome) -> set[int]:
-    return set() if outcome.place.inner else {frame["coords"][0][1] for frame in values}
 
 
 def new_journal(store: Store, runid: RunId) -> Path:
@@ -201,5 +233,3 @@ def new_journal(store: Store, runid: RunId) -> Path:
         return path
     raise ReplayError(f"{directory} holds too many replays; remove some")
 
-
-Progress = Callable[[str], None]

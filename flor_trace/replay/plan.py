@@ -69,12 +69,16 @@ def make_plan(
     inner: bool,
     start: bool = False,
     avoid: Collection[int] = (),
+    prove: bool = True,
 ) -> Plan:
     """Plan for asking at iterations `wanted` of the loop `stage`.
 
     Asking at the end of iteration *i* needs the state at boundary *i* + 1, at its start that at
     boundary *i*; asking inside of it needs the iteration to be executed.  Checkpoints with opaque
     values, and those to `avoid` because they are damaged, are not used.
+
+    To `prove` an executed stretch, the iteration that leads from it to a wanted checkpoint is
+    executed too, so that the state that it reaches can be compared with the saved one.
     """
     usable = {
         boundary: state
@@ -83,25 +87,30 @@ def make_plan(
     }
     plan = Plan(stage.loop.number, setup_seconds=stage.entered_at)
     reached: int | None = None  # the boundary at which the live state is right; None: not begun
+    unproven = False  # something was executed since a state was compared
     for iteration in sorted(wanted):
         boundary = iteration if start else iteration + 1
         if boundary == 0 and not inner:  # the loop is entered in that state
             reached = 0
             continue
-        if not inner and boundary != reached and boundary in usable:
+        spared = not inner and boundary != reached and boundary in usable
+        if spared and not (prove and unproven and reached == boundary - 1):
             plan.steps.append(_restore(usable[boundary]))
-            reached = boundary
+            reached, unproven = boundary, False
             continue
         target = iteration + 1 if inner else boundary
         if reached is not None and reached >= target:
             continue
         source = max((b for b in usable if b <= (iteration if inner else target)), default=None)
+        if spared:
+            source = None
         if source is not None and (reached is None or source > reached):
             plan.steps.append(_restore(usable[source]))
             reached = source
         begin = reached or 0
         if begin < target:
             _execute(plan, begin, target - 1, stage.seconds_each)
+            unproven = target not in usable
         reached = target
     return plan
 

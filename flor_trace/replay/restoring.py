@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flor_trace._speedups import digest_many, frames
-from flor_trace.errors import RestoreError
+from flor_trace.errors import ChunkDamaged, ChunkMissing, RestoreError
 from flor_trace.replay.recorded import SavedState
 from flor_trace.runtime.scope import Modules, cells_of, roots
 from flor_trace.state.capture import capture
@@ -66,7 +66,10 @@ class StateKeeper:
         after = digest_roots(live, live_digests, self._clocks)
         if combine(after).hex() == state.digest:
             return []
-        saved = decode(self._store.get(state.manifest))
+        try:
+            saved = decode(self._store.get(state.manifest))
+        except (ChunkMissing, ChunkDamaged) as error:
+            return [f"the digest of the state (what of it differs cannot be told: {error})"]
         saved_digests = [_digest_of(leaf) for leaf in saved.leaves]
         before = digest_roots(saved, saved_digests, self._clocks)
         if but_locals:

@@ -136,6 +136,43 @@ def test_a_damaged_chunk_is_named_and_an_earlier_checkpoint_is_used(recorded: Pr
     assert failing(recorded, "doctor", "--data", status=1) is not None
 
 
+def test_a_stretch_that_is_executed_again_is_proven_at_the_checkpoint_after_it(
+    recorded: Project,
+) -> None:
+    """And so is the value at that checkpoint, which needed no execution."""
+    (run,) = recorded.ls()
+    pack = next((recorded.path / ".flor_trace" / "packs").glob(f"{run['run']}*.pack"))
+    _damage_manifest(recorded.path / ".flor_trace", pack, run["run"], boundary=2)
+
+    (document,) = recorded.replay("x=total * 1.0", "--where", "epoch == 1 or epoch == 2")
+
+    (result,) = document["results"]
+    assert (result["exact"], result["plan"]) == (2, "re-execute")
+
+
+def test_what_execution_gets_wrong_is_restored_where_that_is_possible(project: Project) -> None:
+    project.write(
+        "main.py",
+        "import os, time\nstate = [0]\nfor epoch in range(5):\n"
+        "    state[0] += len(os.environ['OUTSIDE'])\n    time.sleep(0.002)\n",
+    )
+    project.record("main.py", env={"OUTSIDE": "a"})
+    (run,) = project.ls()
+    pack = next((project.path / ".flor_trace" / "packs").glob(f"{run['run']}*.pack"))
+    _damage_manifest(project.path / ".flor_trace", pack, run["run"], boundary=2)
+
+    done = project.flor(
+        "replay", "-y", "--json", "--probe", "s=state[0]", check=False, env={"OUTSIDE": "bbb"}
+    )
+
+    assert done.returncode == 4
+    (document,) = json.loads(done.stdout)
+    (result,) = document["results"]
+    assert (result["exact"], result["diverged"]) == (4, 1)
+    values = {row["epoch"]: row["s"] for row in project.pivot("epoch", "s")}
+    assert values == {0: 1, 1: None, 2: 3, 3: 4, 4: 5}
+
+
 def _damage_manifest(store: Path, pack: Path, runid: str, boundary: int) -> None:
     """Flip a bit in the middle of the manifest chunk of one checkpoint."""
     from flor_trace.history.journal import read_journal
