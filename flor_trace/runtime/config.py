@@ -63,8 +63,19 @@ def _holders(scope: Mapping[str, Any]) -> Iterator[tuple[str, Scalar]]:
         kind = type(value)  # isinstance() would ask the objects of the program
         if is_dataclass(kind):
             yield from _scalars({f.name: _field(value, kind, f.name) for f in fields(kind)})
-        elif type(value) is dict and name.lower() in CONFIG_NAMES and len(value) <= MAX_ENTRIES:
-            yield from _scalars({k: v for k, v in value.items() if isinstance(k, str)})
+        elif name.lower() in CONFIG_NAMES:
+            held = value if kind is dict else _attributes(value)
+            if len(held) <= MAX_ENTRIES:
+                yield from _scalars({k: v for k, v in held.items() if isinstance(k, str)})
+
+
+def _attributes(value: Any) -> dict[Any, Any]:
+    """What an object of a plain class holds, read past whatever its class does."""
+    try:
+        held = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return {}
+    return held if type(held) is dict else {}
 
 
 def _field(value: Any, kind: type, name: str) -> Any:

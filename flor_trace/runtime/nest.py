@@ -27,6 +27,8 @@ class Loop:
         "names",
         "probe_iterations",
         "probe_seconds",
+        "reported",
+        "seconds",
         "target",
         "watched",
     )
@@ -41,6 +43,8 @@ class Loop:
         self.longest = 0.0  #: seconds of its longest iteration so far
         self.probe_iterations = 0
         self.probe_seconds = 0.0
+        self.reported = 0  #: iterations, over all executions
+        self.seconds = 0.0  #: that these took
 
 
 class Instance:
@@ -173,6 +177,7 @@ class Nest:
     def _count_time(self, instance: Instance, now: float) -> None:
         seconds = (now - instance.since) - (self._ours - instance.ours)
         instance.seconds += seconds
+        instance.loop.seconds += seconds
         if seconds > instance.loop.longest:
             instance.loop.longest = seconds
 
@@ -204,7 +209,8 @@ class Nest:
 
     def _iteration_over(self, instance: Instance, li: LoopIter, iteration: int) -> None:
         loop = instance.loop
-        if self._probing and not (instance.watched and iteration % JUDGE_EVERY):
+        loop.reported += 1
+        if self._probing and not (instance.watched and loop.reported % JUDGE_EVERY):
             self._judge(instance, li, iteration + 1)
             if li.quiet:
                 return
@@ -219,7 +225,7 @@ class Nest:
     def _judge(self, instance: Instance, li: LoopIter, iterations: int) -> None:
         loop, seconds = instance.loop, instance.seconds
         if instance.watched:
-            if policy.too_tight(iterations, seconds):
+            if policy.too_tight(loop.reported, loop.seconds, outermost=not instance.outer):
                 self._give_up(instance, li, "its iterations are too short to be reported cheaply")
             return
         verdict = policy.judge(

@@ -18,7 +18,8 @@ SURE_SECONDS = 20e-3
 PROBE_ITERATIONS = 32
 
 #: A watched loop that turns out to be this tight over `DEMOTE_ITERATIONS` rows is given up.
-DEMOTE_SECONDS = 10e-6
+DEMOTE_SECONDS = 40e-6
+DEMOTE_SECONDS_OUTERMOST = 10e-6
 DEMOTE_ITERATIONS = 4096
 
 #: What a checkpoint is thought to cost before one was taken.
@@ -43,9 +44,10 @@ def judge(iterations: int, seconds: float, longest: float, *, outermost: bool) -
     return "tight" if iterations >= PROBE_ITERATIONS else "unsure"
 
 
-def too_tight(iterations: int, seconds: float) -> bool:
+def too_tight(iterations: int, seconds: float, *, outermost: bool) -> bool:
     """Whether a watched loop should be given up, having turned out to be tight."""
-    return iterations >= DEMOTE_ITERATIONS and seconds < DEMOTE_SECONDS * iterations
+    limit = DEMOTE_SECONDS_OUTERMOST if outermost else DEMOTE_SECONDS
+    return iterations >= DEMOTE_ITERATIONS and seconds < limit * iterations
 
 
 @dataclass(slots=True)

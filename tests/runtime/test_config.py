@@ -133,3 +133,13 @@ def test_objects_that_pretend_are_not_asked():
             raise AssertionError
 
     assert config({"p": Proxy(), "lr": 1}) == {"lr": 1}
+
+
+def test_an_object_that_is_called_a_configuration_is_read():
+    class Node:
+        def __init__(self, **values):
+            self.__dict__.update(values)
+
+    names = {"config": Node(lr=0.5, model=Node(width=3)), "other": Node(x=1)}
+
+    assert config(names) == {"lr": 0.5}
