@@ -16,7 +16,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from flor_trace import settings as environment
-from flor_trace._speedups import NATIVE, LoopIter, Site, set_handler
+from flor_trace._speedups import NATIVE, REASON, LoopIter, Site, native_wanted, set_handler
 from flor_trace.errors import SnapshotError
 from flor_trace.history.journal import JournalWriter
 from flor_trace.history.processes import process_start
@@ -91,6 +91,12 @@ class RecordSession:
 
     def run(self) -> int:
         """Run the program and return its exit status, unless it ends the process itself."""
+        if not NATIVE and native_wanted():
+            print(  # noqa: T201 - promised: nothing is slower or different without a word
+                f"flor_trace: recording without the C extension ({REASON}): loops are slower, and "
+                "tracebacks may show frames of flor_trace",
+                file=sys.stderr,
+            )
         self._main.install()
         os.register_at_fork(
             before=self._writer.before_fork,

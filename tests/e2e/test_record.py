@@ -93,7 +93,10 @@ def test_streams_and_status_are_those_of_plain_python(project: Project) -> None:
         "import missing_module",
         "import warnings; warnings.warn('careful'); print(open('README').read())",
         "import pickle\nclass A: pass\nprint(pickle.dumps(A()))",
-        "import inspect, sys; print(len(inspect.stack()), sorted(vars()))",
+        pytest.param(
+            "import inspect, sys; print(len(inspect.stack()), sorted(vars()))",
+            marks=pytest.mark.native,
+        ),
     ],
 )
 @pytest.mark.parametrize("how", ["script", "command"])
