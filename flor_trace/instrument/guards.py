@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from bytecode.instr import Instr, InstrLocation, Label, TryBegin, TryEnd
 
 from flor_trace.errors import RewriteError
@@ -13,11 +15,12 @@ from flor_trace.instrument.items import (
     is_instr,
     is_invented,
     jumps_always,
+    labels_before,
     next_instr,
     target,
     without_empty_ranges,
 )
-from flor_trace.instrument.splice import Guards
+from flor_trace.instrument.splice import DONE, Guards, signal
 from flor_trace.pyfacts import END_FOR_HAS_POP_TOP, HAS_END_FOR
 
 #: A class body ends with three such instructions on Python 3.13; more are passed on the way.
@@ -36,6 +39,15 @@ def open_guards(items: list[Item], guards: Guards) -> list[Item]:
     return without_empty_ranges(items)
 
 
+@dataclass(frozen=True, slots=True)
+class _Pad:
+    """Where a conditional jump lands that leaves a loop."""
+
+    label: Label
+    at: InstrLocation  #: that of the jump
+    done: bool  #: whether the sentinel has still to hear that the loop ended normally
+
+
 class _Opener:
     def __init__(self, items: list[Item], guards: Guards) -> None:
         self.items = items
@@ -44,8 +56,7 @@ class _Opener:
         self.place = {item: k for k, item in enumerate(items) if isinstance(item, Label)}
         self.after: dict[Label, int] = {}  #: exit label -> first instruction that stays behind it
         self.dropped: set[int] = set()
-        #: exit label -> landing places of conditional jumps, with the location of the jump
-        self.pads: dict[Label, list[tuple[Label, InstrLocation]]] = {}
+        self.pads: dict[Label, list[_Pad]] = {}  #: exit label -> landing places in front of it
         self.ranges = _ranges(items)
         self.range: TryBegin | None = None  #: the exception range that `out` is in
         self.latest: dict[TryBegin, TryBegin] = {}  #: original range -> its latest piece
@@ -54,6 +65,8 @@ class _Opener:
         for end in self.guards.ends:
             self._drop_end(end)
         self._thread()
+        for sign in self.guards.shared:
+            self._part(next(k for k, item in enumerate(self.items) if item is sign))
         for k, item in enumerate(self.items):
             if k not in self.dropped:
                 self._emit(k, item)
@@ -81,6 +94,30 @@ class _Opener:
                 # A conditional jump lands in front of the exit, which must lie ahead.
                 if jumps_always(item) or self.place[self.guards.exits[beyond]] > k:
                     self.items[k] = Instr(item.name, beyond, location=item.location)
+
+    def _part(self, k: int) -> None:
+        """Give tests on several lines, one of which ends the loop, each its own way out.
+
+        `k` is where they meet to say that the loop is done.  Without an else clause nothing
+        follows but the exit, which shows the line that it is reached from.
+        """
+        leave = next_instr(self.items, k + 2)
+        end = self._exit_of(leave)
+        if end is None:
+            return
+        labels = set(labels_before(self.items, k))
+        for j, item in enumerate(self.items):
+            if target(item) in labels and not jumps_always(item) and self.place[end] > j:
+                assert is_instr(item)
+                self.items[j] = self._to_pad(item, end, done=True)
+        found = {at for at in arrivals(self.items, self.items[:k]) if at is not None}
+        if len(found) == 1:
+            self.items[k : k + 3] = signal(DONE, found.pop())
+
+    def _exit_of(self, k: int) -> Label | None:
+        """Return where the guard ends that the item at index `k` jumps to, if it does."""
+        label = target(self.items[k]) if k < len(self.items) else None
+        return None if label is None else self.guards.exits.get(label)
 
     def _relayed(self, label: Label) -> Label | None:
         """Return where a jump that stands alone at a label goes, if it has no line to show."""
@@ -116,10 +153,14 @@ class _Opener:
             return
         if not _can_be_led(item) or self.place[end] < k:
             raise RewriteError(f"a while loop is left by {item.name} in a way that is not known")
-        pad = Label()
-        at = item.location or NO_LOCATION
-        self.pads.setdefault(end, []).append((pad, at))
-        self.out.append(Instr(item.name.replace("BACKWARD", "FORWARD"), pad, location=at))
+        self.out.append(self._to_pad(item, end, done=False))
+
+    def _to_pad(self, item: Instr, end: Label, *, done: bool) -> Instr:
+        """Return the conditional jump, led to a landing place of its own."""
+        pad = _Pad(Label(), item.location or NO_LOCATION, done)
+        self.pads.setdefault(end, []).append(pad)
+        name = item.name.replace("BACKWARD", "FORWARD")
+        return Instr(name, pad.label, location=pad.at)
 
     def _location(self, item: Instr) -> InstrLocation:
         if has_line(item.location):
@@ -195,17 +236,21 @@ class _Opener:
 
     def _land(self, end: Label) -> None:
         """Put the landing places of conditional jumps in front of the exit."""
-        for pad, at in self.pads.get(end, ()):
+        for pad in self.pads.get(end, ()):
             last = next((item for item in reversed(self.out) if is_instr(item)), None)
             if last is not None and not last.is_final():
                 self.out.append(Instr("JUMP_FORWARD", end, location=NO_LOCATION))
-            self.out.append(pad)
-            self._leave(end, at, self.place[end] - 1)
+            self.out.append(pad.label)
+            self.out += signal(DONE, pad.at) if pad.done else ()
+            self._leave(end, pad.at, self.place[end] - 1)
 
 
 def _can_be_led(item: Item) -> bool:
-    """Tell whether this jump may end somewhere else: it takes the same from the stack anyway."""
-    return jumps_always(item) or (is_instr(item) and item.name.startswith("POP_JUMP"))
+    """Tell whether this jump may end somewhere else: what it takes from the stack is all."""
+    if not is_instr(item):
+        return False
+    takes_all = item.name.startswith("POP_JUMP") or (item.name == "FOR_ITER" and not HAS_END_FOR)
+    return takes_all or jumps_always(item)
 
 
 def _ranges(items: list[Item]) -> list[TryBegin | None]:

@@ -53,6 +53,17 @@ def is_invented(item: Instr) -> bool:
     return location is None or location.lineno is None or location.col_offset is None
 
 
+def labels_before(items: Sequence[Item], k: int) -> list[Label]:
+    """Return the labels of the instruction at index `k`."""
+    found = []
+    while k > 0 and not is_instr(items[k - 1]):
+        k -= 1
+        item = items[k]
+        if isinstance(item, Label):
+            found.append(item)
+    return found
+
+
 def arrivals(
     items: Sequence[Item],
     before: Sequence[Item],

@@ -22,7 +22,8 @@ from flor_trace.instrument.markers import Marks
 from flor_trace.types import Span
 
 _GUARD_SHAPE = ("GET_ITER", "FOR_ITER", "UNPACK_SEQUENCE")
-_SIGN_OF = {"tick": "UNARY_INVERT", "done": "UNARY_NEGATIVE"}
+DONE = "UNARY_NEGATIVE"
+_SIGN_OF = {"tick": "UNARY_INVERT", "done": DONE}
 
 
 @dataclass(slots=True)
@@ -31,6 +32,17 @@ class Guards:
 
     exits: dict[Label, Label] = field(default_factory=dict)  #: where it iterates -> where it ends
     ends: set[Label] = field(default_factory=set)
+    #: the first instruction of each sign of a normal end that is reached from several lines
+    shared: list[Instr] = field(default_factory=list)
+
+
+def signal(sign: str, at: InstrLocation) -> list[Instr]:
+    """Return the instructions that give a sign to the sentinel on top of the stack."""
+    return [
+        Instr("COPY", 1, location=at),
+        Instr(sign, location=at),
+        Instr("POP_TOP", location=at),
+    ]
 
 
 class Splicer:
@@ -134,11 +146,10 @@ class Splicer:
         _, pop = self._following(k, ("UNARY_INVERT", "POP_TOP"))
         is_tick = part == "tick"
         at = self._tick_location(k, item, pop) if is_tick else self._done_location(k, item)
-        self.out += [
-            Instr("COPY", 1, location=at),
-            Instr(_SIGN_OF[part], location=at),
-            Instr("POP_TOP", location=at),
-        ]
+        sign = signal(_SIGN_OF[part], at)
+        if not is_tick and not has_line(at):
+            self.guards.shared.append(sign[0])
+        self.out += sign
         return pop + 1
 
     def _tick_location(self, k: int, item: Instr, pop: int) -> InstrLocation:
