@@ -1,8 +1,7 @@
 """Sites and running loops in Python, as `native/loops.c`, but slower and less discreet.
 
 A loop reported by this twin costs about a microsecond an iteration and leaves frames of this file
-in tracebacks; whether an exit was an exception is told from the instruction that let the loop go
-(a generator that is closed inside a ``try`` looks like one).
+in tracebacks; an exit by exception is told by the instruction that let the loop go.
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ def _prepare_run(
         prepared.answered += len(wanted & done)
         wanted -= done
     if wanted:
-        plan = plan_for(run, where, set(wanted), set())
+        plan = plan_for(where, set(wanted), set())
         prepared.outcomes.append(Outcome(run, where, plan, frozenset(wanted)))
         prepared.repositories[run.runid] = repository
 

@@ -92,7 +92,7 @@ def carry_out(store: Store, repository: Path, outcome: Outcome) -> None:
                 outcome.error = end["error"]
                 outcome.notes += not_linked if end["error"] else []
                 return
-            outcome.plan = plan_for(outcome.run, outcome.place, remaining, avoid, prove=prove)
+            outcome.plan = plan_for(outcome.place, remaining, avoid, prove=prove)
         outcome.error = "too many checkpoints are not usable; run flor_trace doctor --data"
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -111,18 +111,14 @@ def _restorable(outcome: Outcome, remaining: set[int], avoid: set[int]) -> set[i
         return set()
     states = outcome.place.stage.states
     return {
-        i
-        for i in remaining
-        if i + 1 in states and not states[i + 1].opaque and i + 1 not in avoid
+        i for i in remaining if i + 1 in states and not states[i + 1].opaque and i + 1 not in avoid
     }
 
 
-def plan_for(
-    run: RecordedRun, place: Place, wanted: set[int], avoid: set[int], *, prove: bool = True
-) -> Plan:
+def plan_for(place: Place, wanted: set[int], avoid: set[int], *, prove: bool = True) -> Plan:
     """The plan for asking at `place` in `wanted` iterations of its stage."""
     inner, start = place.inner, place.probe.start
-    return make_plan(run, place.stage, wanted, inner=inner, start=start, avoid=avoid, prove=prove)
+    return make_plan(place.stage, wanted, inner=inner, start=start, avoid=avoid, prove=prove)
 
 
 def _prepare(store: Store, repository: Path, outcome: Outcome, scratch: Path) -> list[str]:
@@ -232,4 +228,3 @@ def new_journal(store: Store, runid: RunId) -> Path:
         path.unlink()
         return path
     raise ReplayError(f"{directory} holds too many replays; remove some")
-

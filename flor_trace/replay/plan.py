@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from flor_trace.replay.recorded import OutermostRun, RecordedRun, SavedState
+from flor_trace.replay.recorded import OutermostRun
 
 StepKind = Literal["restore", "execute"]
 
@@ -62,7 +62,6 @@ class Plan:
 
 
 def make_plan(
-    run: RecordedRun,
     stage: OutermostRun,
     wanted: Collection[int],
     *,
@@ -80,49 +79,62 @@ def make_plan(
     To `prove` an executed stretch, the iteration that leads from it to a wanted checkpoint is
     executed too, so that the state that it reaches can be compared with the saved one.
     """
-    usable = {
-        boundary: state
-        for boundary, state in stage.states.items()
-        if not state.opaque and boundary not in avoid
-    }
-    plan = Plan(stage.loop.number, setup_seconds=stage.entered_at)
-    reached: int | None = None  # the boundary at which the live state is right; None: not begun
-    unproven = False  # something was executed since a state was compared
+    making = _Making(stage, avoid, prove=prove)
     for iteration in sorted(wanted):
-        boundary = iteration if start else iteration + 1
-        if boundary == 0 and not inner:  # the loop is entered in that state
-            reached = 0
-            continue
-        spared = not inner and boundary != reached and boundary in usable
-        if spared and not (prove and unproven and reached == boundary - 1):
-            plan.steps.append(_restore(usable[boundary]))
-            reached, unproven = boundary, False
-            continue
-        target = iteration + 1 if inner else boundary
-        if reached is not None and reached >= target:
-            continue
-        source = max((b for b in usable if b <= (iteration if inner else target)), default=None)
-        if spared:
-            source = None
-        if source is not None and (reached is None or source > reached):
-            plan.steps.append(_restore(usable[source]))
-            reached = source
-        begin = reached or 0
-        if begin < target:
-            _execute(plan, begin, target - 1, stage.seconds_each)
-            unproven = target not in usable
-        reached = target
-    return plan
+        if inner:
+            making.reach(iteration + 1, source_up_to=iteration)
+        elif start and iteration == 0:
+            making.reached = 0  # the loop is entered in that state
+        else:
+            making.restore_or_reach(iteration if start else iteration + 1)
+    return making.plan
 
 
-def _restore(state: SavedState) -> Step:
-    seconds = RESTORE_SECONDS + state.nbytes / RESTORE_RATE
-    return Step("restore", state.boundary, state.boundary, seconds)
+class _Making:
+    """A plan while it grows, from the first wanted boundary to the last."""
 
+    def __init__(self, stage: OutermostRun, avoid: Collection[int], *, prove: bool) -> None:
+        self.plan = Plan(stage.loop.number, setup_seconds=stage.entered_at)
+        self.reached: int | None = None  #: where the live state is right; None: not begun
+        self._unproven = False  #: something was executed since a state was compared
+        self._prove = prove
+        self._seconds_each = stage.seconds_each
+        self._usable = {
+            boundary: state
+            for boundary, state in stage.states.items()
+            if not state.opaque and boundary not in avoid
+        }
 
-def _execute(plan: Plan, first: int, last: int, seconds_each: float) -> None:
-    previous = plan.steps[-1] if plan.steps else None
-    if previous is not None and previous.kind == "execute" and previous.last == first - 1:
-        plan.steps.pop()
-        first = previous.first
-    plan.steps.append(Step("execute", first, last, (last - first + 1) * seconds_each))
+    def restore_or_reach(self, boundary: int) -> None:
+        """Have the state at `boundary`, executing no more than is needed or proves something."""
+        if boundary not in self._usable:
+            self.reach(boundary, source_up_to=boundary)
+        elif self._prove and self._unproven and self.reached == boundary - 1:
+            self._execute(boundary)
+        elif self.reached != boundary:
+            self._restore(boundary)
+
+    def reach(self, boundary: int, *, source_up_to: int) -> None:
+        """Execute up to `boundary`, from the best state that is not beyond `source_up_to`."""
+        if self.reached is not None and self.reached >= boundary:
+            return
+        source = max((b for b in self._usable if b <= source_up_to), default=None)
+        if source is not None and (self.reached is None or source > self.reached):
+            self._restore(source)
+        self._execute(boundary)
+
+    def _restore(self, boundary: int) -> None:
+        seconds = RESTORE_SECONDS + self._usable[boundary].nbytes / RESTORE_RATE
+        self.plan.steps.append(Step("restore", boundary, boundary, seconds))
+        self.reached, self._unproven = boundary, False
+
+    def _execute(self, boundary: int) -> None:
+        """Execute from where we are to `boundary`, as one step with what was executed before."""
+        first = self.reached or 0
+        previous = self.plan.steps[-1] if self.plan.steps else None
+        if previous is not None and previous.kind == "execute" and previous.last == first - 1:
+            self.plan.steps.pop()
+            first = previous.first
+        seconds = (boundary - first) * self._seconds_each
+        self.plan.steps.append(Step("execute", first, boundary - 1, seconds))
+        self.reached, self._unproven = boundary, boundary not in self._usable

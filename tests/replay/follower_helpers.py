@@ -155,9 +155,7 @@ class Replay:
         text = text or "(total, len(world), i)"
         probe = Probe("p", "expression", text, start=when == "start")
         place = Place(probe, INNER if when == "inner" else what, self.stage)
-        self.plan = make_plan(
-            self.run, self.stage, wanted, inner=place.inner, start=probe.start, avoid=avoid
-        )
+        self.plan = make_plan(self.stage, wanted, inner=place.inner, start=probe.start, avoid=avoid)
         self.frames = []
         self.complete = None
         numbers = {(what.key, "i", 0): 0, (INNER.key, "j", 0): 1}

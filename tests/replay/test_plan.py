@@ -22,7 +22,7 @@ def run_with(states, iterations, opaque=(), seconds=10.0):
 def plan(states, wanted, iterations=20, **options):
     run = run_with(states, iterations, options.pop("opaque", ()))
     options.setdefault("inner", False)
-    return make_plan(run, run.outermost[0], wanted, **options)
+    return make_plan(run.outermost[0], wanted, **options)
 
 
 def steps(made):
