@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
@@ -56,7 +55,7 @@ class Loader(SourceFileLoader):
         return super().get_code(fullname) if code is None else code
 
 
-class Installed(MetaPathFinder):
+class Installed:
     """The import hook while it is in place; usable in ``with``."""
 
     def __init__(
