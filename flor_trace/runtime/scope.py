@@ -63,6 +63,15 @@ def _is_fixed(value: Any) -> bool:
     return type(value) is FunctionType and value.__closure__ is None
 
 
+def _namespace(module: Any) -> dict[str, Any]:
+    """What a module holds, without asking it: a lazy module would load itself."""
+    try:
+        namespace = object.__getattribute__(module, "__dict__")
+    except AttributeError:
+        return {}
+    return namespace if type(namespace) is dict else {}
+
+
 class Modules:
     """The namespaces of the project's modules, found again only when something was imported."""
 
@@ -90,8 +99,9 @@ class Modules:
             self._seen = len(sys.modules)
             found = dict(self._fixed)
             for module in list(sys.modules.values()):
-                filename = getattr(module, "__dict__", {}).get("__file__")
-                if isinstance(filename, str) and filename in self._files:
-                    found[self._files[filename]] = module.__dict__
+                namespace = _namespace(module)
+                filename = namespace.get("__file__")
+                if type(filename) is str and filename in self._files:
+                    found[self._files[filename]] = namespace
             self._namespaces = dict(sorted(found.items()))
         return self._namespaces

@@ -249,3 +249,21 @@ def test_things_in_sys_modules_that_are_no_modules_do_no_harm(monkeypatch):
     modules.add("/project/a.py", "a.py", {})
 
     assert list(modules.namespaces()) == ["a.py"]
+
+
+def test_a_lazy_module_is_not_loaded_by_looking_for_the_programs(tmp_path, monkeypatch):
+    import importlib.util
+
+    (tmp_path / "lazy_one.py").write_text("loaded = True\n")
+    spec = importlib.util.spec_from_file_location("lazy_one", tmp_path / "lazy_one.py")
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader = importlib.util.LazyLoader(spec.loader)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "lazy_one", module)
+    spec.loader.exec_module(module)
+
+    Modules().namespaces()
+
+    assert "loaded" not in object.__getattribute__(module, "__dict__")
+    assert module.loaded
