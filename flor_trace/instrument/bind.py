@@ -55,6 +55,10 @@ class Origin:
             found = inner[step]
         return found
 
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """Code that is sent elsewhere goes without its origin."""
+        return (type(None), ())
+
 
 def _nested(code: CodeType) -> list[CodeType]:
     return [constant for constant in code.co_consts if isinstance(constant, CodeType)]

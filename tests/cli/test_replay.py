@@ -26,7 +26,8 @@ def outcome(*, difference=None, error=None, **counts):
         ([outcome(exact=1, error=1)], 1),
         ([outcome(error="it broke")], 1),
         ([outcome(exact=1), outcome(difference="loss", diverged=1)], 4),
-        ([outcome(error="it broke"), outcome(difference="loss")], 4),
+        ([outcome(error="it broke"), outcome(difference="loss", diverged=1)], 4),
+        ([outcome(exact=2, difference="loss")], 0),
     ],
 )
 def test_the_status_tells_the_worst_that_happened(outcomes, status):

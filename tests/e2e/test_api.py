@@ -101,3 +101,13 @@ def test_errors_say_what_to_do(runs: Project) -> None:
         flor.replay(apply_vars=["x=acuracy"])
     with pytest.raises(WhereError):
         flor.replay(apply_vars=["x=accuracy"], where_clause="accuracy >")
+
+
+def test_replay_is_a_function_whatever_was_imported_before(runs: Project) -> None:
+    out = runs.plain(
+        "-c",
+        "import flor_trace.replay.probes, flor_trace as flor, flor_trace.api\n"
+        "print(len(flor.replay(apply_vars=['y=accuracy + 1'], runs=['wide'])))\n",
+    ).stdout
+
+    assert int(out) > 0

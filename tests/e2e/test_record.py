@@ -22,7 +22,7 @@ import sys
 
 def step(i, total):
     x = 0.0
-    for j in range(300):
+    for j in range(5000):
         x += random.random() * j
     return total + x
 

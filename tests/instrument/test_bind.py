@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import pickle
+
 from instrument_recorder import Recorder, compiled
 from instrument_stdlib import codes
 
-from flor_trace.instrument.bind import bind, pristine
+from flor_trace.instrument.bind import Origin, bind, pristine
 from flor_trace.instrument.compile import compile_module
 
 SOURCE = '''
@@ -96,3 +98,9 @@ def test_each_site_is_asked_for_once_even_when_a_loop_is_compiled_twice():
 def test_code_without_loops_is_not_copied():
     made = compile_module(b"def f(): return 1\nx = f()\n", "x.py", "x.py")
     assert bind(made.code, made.info, Recorder()) is made.code
+
+
+def test_code_that_is_sent_elsewhere_goes_without_its_origin():
+    code, _ = compiled(SOURCE, Recorder())
+    (origin,) = [k for k in code.co_consts if isinstance(k, Origin)]
+    assert pickle.loads(pickle.dumps(origin)) is None
