@@ -25,6 +25,9 @@ DEMOTE_ITERATIONS = 4096
 #: What a checkpoint is thought to cost before one was taken.
 FIRST_ESTIMATE_SECONDS = 5e-3
 
+#: What all checkpoints together may cost beyond their share of the run time.
+GRACE_SECONDS = 25e-3
+
 Verdict = Literal["watch", "tight", "unsure"]
 
 
@@ -55,13 +58,20 @@ class Budget:
     """How much time checkpoints may cost, and have cost, the training thread."""
 
     share: float  #: of the run time
+    grace: float = GRACE_SECONDS
     spent: float = 0.0
     taken: int = 0
     estimate: float = FIRST_ESTIMATE_SECONDS
 
     def allows(self, elapsed: float) -> bool:
-        """Whether a checkpoint now, `elapsed` seconds into the run, keeps within the share."""
-        return self.spent + self.estimate <= self.share * elapsed
+        """Whether a checkpoint now, `elapsed` seconds into the run, keeps within the share.
+
+        A little is allowed beyond it, less than starting us costs: a short program, too, is to
+        have its entry and a few of its iterations.
+        """
+        if self.share == 0:
+            return False
+        return self.spent + self.estimate <= self.share * elapsed + self.grace
 
     def charge(self, seconds: float) -> None:
         """Count a checkpoint that cost `seconds`; recent ones weigh most in the estimate."""

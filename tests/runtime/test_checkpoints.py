@@ -87,7 +87,7 @@ def checkpointer(state, writer, monkeypatch):
         clocks=frozenset,
         relocate=(),
         submit=writer.submit,
-        budget=Budget(0.01),
+        budget=Budget(0.01, grace=0.0),
         is_project_file=lambda name: False,
     )
     writer.on_error = made.forget

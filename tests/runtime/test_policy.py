@@ -70,7 +70,7 @@ def simulate(budget, gaps, cost):
 
 @given(SHARES, GAPS, st.floats(1e-6, 10.0))
 def test_checkpoints_of_one_price_stay_within_the_share_after_the_first(share, gaps, price):
-    budget = Budget(share)
+    budget = Budget(share, grace=0.0)
 
     for elapsed, _, _ in simulate(budget, gaps, lambda _: price):
         if budget.taken > 1:
@@ -81,18 +81,19 @@ def test_checkpoints_of_one_price_stay_within_the_share_after_the_first(share, g
 def test_the_share_is_exceeded_by_no_more_than_one_checkpoint_was_dearer_than_thought(
     share, gaps, data
 ):
-    budget = Budget(share)
+    budget = Budget(share, grace=0.0)
     prices = data.draw(st.lists(st.floats(1e-6, 10.0), min_size=len(gaps), max_size=len(gaps)))
 
     for elapsed, thought, price in simulate(budget, gaps, prices.__getitem__):
-        assert budget.spent - share * elapsed <= max(0.0, price - thought) + 1e-9
+        over = budget.spent - share * elapsed
+        assert over <= max(0.0, price - thought) + 1e-9
 
 
 @given(SHARES, st.floats(1e-6, 1.0), st.integers(1, 300))
 def test_a_budget_is_used_and_not_only_kept(share, price, count):
     """With frequent boundaries, no more is left over than the first was thought to cost."""
     gap = 0.9 * price / share
-    budget = Budget(share)
+    budget = Budget(share, grace=0.0)
 
     list(simulate(budget, [gap] * count, lambda _: price))
 
@@ -114,3 +115,12 @@ def test_the_estimate_lies_between_the_cheapest_and_the_dearest(prices):
     assert min(prices) <= budget.estimate <= max(prices)
     assert budget.spent == pytest.approx(sum(prices))
     assert budget.taken == len(prices)
+
+
+@given(SHARES, GAPS, st.floats(1e-6, 0.01))
+def test_a_young_run_has_its_grace_and_no_more(share, gaps, price):
+    budget = Budget(share)
+
+    for elapsed, _, _ in simulate(budget, gaps, lambda _: price):
+        assert budget.spent <= share * elapsed + policy.GRACE_SECONDS + price
+    assert budget.taken > 0

@@ -19,7 +19,7 @@ class Checkpoints:
 
     def __init__(self, clock, share=0.01):
         self.clock, self.began = clock, clock()
-        self.budget = Budget(share)
+        self.budget = Budget(share, grace=0.0)
         self.full = False
         self.opaque = []
         self.price = MS
