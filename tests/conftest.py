@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+import os
+
+import hypothesis
 import pytest
 
 from flor_trace import _pure
+
+# Shared machines are slow at times; in CI the same examples are tried each time.
+hypothesis.settings.register_profile("here", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("here")
 
 try:
     from flor_trace import _native
