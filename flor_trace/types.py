@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import CodeType
 from typing import Any, Literal, NewType, Protocol
 
 #: 16 bytes: the XXH3-128 hash of some bytes, in canonical (big-endian) order.
@@ -26,6 +27,9 @@ Leaving = Literal["exhausted", "left", "raised"]
 
 #: First line, last line, first column, end column, as in ``ast`` (lines from 1, columns in bytes).
 Span = tuple[int, int, int, int]
+
+#: A running frame: its code, its module's globals, its locals, its cells by name.
+StackFrame = tuple[CodeType, dict[str, Any], dict[str, Any], dict[str, Any]]
 
 #: Scalars that are logged and stored exactly.
 Scalar = bool | int | float | str

@@ -15,6 +15,7 @@ from flor_trace.state.digests import combine, digest_roots, leaf_bytes
 from flor_trace.state.encode import decode
 from flor_trace.state.graph import Graph
 from flor_trace.state.restore import restore
+from flor_trace.store.framing import digest_of, key_of
 from flor_trace.types import Address, ChunkReader, Digest
 
 Relocation = tuple[tuple[str, str], ...]
@@ -95,7 +96,7 @@ class StateKeeper:
 
 def _digest_of(leaf: memoryview | Address) -> Digest:
     assert isinstance(leaf, str)
-    return Digest(bytes.fromhex(leaf.partition("-")[2]))
+    return digest_of(key_of(leaf))
 
 
 def _check_stack(saved: Graph, live: Mapping[str, Any]) -> None:

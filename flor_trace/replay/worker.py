@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from flor_trace._speedups import LoopIter, Site, set_handler
 from flor_trace.errors import ChunkDamaged, ChunkMissing, FlorTraceError, RestoreError
-from flor_trace.history.journal import JournalWriter
+from flor_trace.history.journal import JournalWriter, read_journal
 from flor_trace.instrument.hook import install, program_code
 from flor_trace.instrument.select import Project
 from flor_trace.replay.asking import Asker
@@ -65,7 +65,7 @@ class Worker:
         self._task = task
         self._store = open_store(Path(task.store), create=False)
         journal = self._store.run_dir(task.runid) / "journal"  # type: ignore[arg-type]
-        self.run = RecordedRun(_frames(journal))
+        self.run = RecordedRun(frame for _, frame in read_journal(journal))
         self._scratch = Path(task.scratch)
         self._root = self._scratch / "tree"
         self._project = Project(self._root, include=task.include)
@@ -159,11 +159,7 @@ class Worker:
             self,
             cache_dir=None,
             controls=frozenset({self._stage_key}),
-            after_import={
-                "numpy.random": lambda module: self._seed("numpy", module),
-                "torch": lambda module: self._seed("torch", module),
-                "torch.utils.data.dataloader": seeds.watch_loaders,
-            },
+            after_import=seeds.watched_imports(self._seed),
             on_failure=self._failed,
         )
         set_handler(self._boundary, self._leave)
@@ -275,12 +271,6 @@ class Steering:
     def skip(self) -> bool:
         """See `Control`."""
         return bool(self._worker.do(self._follower.skip))
-
-
-def _frames(journal: Path) -> list[Mapping[str, Any]]:
-    from flor_trace.history.journal import read_journal  # noqa: PLC0415
-
-    return [frame for _, frame in read_journal(journal)]
 
 
 def main(path: str) -> NoReturn:

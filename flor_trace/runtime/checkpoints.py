@@ -15,6 +15,7 @@ from flor_trace.state.capture import capture
 from flor_trace.state.digests import digest_state, leaf_bytes
 from flor_trace.state.encode import encode
 from flor_trace.state.graph import Graph
+from flor_trace.store.framing import address_of, make_key
 from flor_trace.types import Address, ChunkWriter, Digest
 
 Job = Callable[[ChunkWriter], None]
@@ -46,11 +47,6 @@ class Taken:
     def new_bytes(self) -> int:
         """Bytes that had to be copied."""
         return sum(map(len, self.buffers))
-
-
-def address_of(nbytes: int, digest: Digest) -> Address:
-    """The address of a buffer of `nbytes` bytes with this digest."""
-    return Address(f"{nbytes}-{digest.hex()}")
 
 
 class Checkpointer:
@@ -92,7 +88,7 @@ class Checkpointer:
         leaves = leaf_bytes(graph)
         digests = [Digest(each) for each in digest_many(leaves)]
         sizes = [leaf.nbytes for leaf in leaves]
-        addresses = list(map(address_of, sizes, digests))
+        addresses = [address_of(key) for key in map(make_key, sizes, digests)]
         new = {a: leaf for a, leaf in zip(addresses, leaves, strict=True) if a not in self._known}
         buffers = [leaf.tobytes() for leaf in new.values()]
         graph.leaves = list(addresses)  # no view of the program's memory outlives the boundary

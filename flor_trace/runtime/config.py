@@ -6,11 +6,11 @@ import re
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from types import CodeType, MemberDescriptorType
+from types import MemberDescriptorType
 from typing import Any
 
 from flor_trace.runtime.values import scalar
-from flor_trace.types import Scalar
+from flor_trace.types import Scalar, StackFrame
 
 #: Part of a name that marks its value as a secret; ``max_tokens`` and ``tokenizer`` are none.
 _SECRET = re.compile(r"passw(or)?d|secret|api_?key|credential|private_?key|token(?![a-z])")
@@ -19,8 +19,6 @@ REDACTED = "‹redacted›"
 #: Dictionaries with more entries are data, not configuration.
 MAX_ENTRIES = 64
 CONFIG_NAMES = ("config", "cfg", "conf", "args", "opt", "opts", "hparams", "params", "settings")
-
-StackFrame = tuple[CodeType, dict[str, Any], dict[str, Any], dict[str, Any]]
 
 
 def configuration(frames: Iterable[StackFrame], varying: Collection[str] = ()) -> dict[str, Scalar]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CellType, FunctionType, ModuleType
 from typing import Any
 
 from flor_trace.state.rng import rng_roots
-
-StackFrame = tuple[CodeType, dict[str, Any], dict[str, Any], dict[str, Any]]
+from flor_trace.types import StackFrame
 
 _ATOMS = (bool, int, float, complex, str, bytes, type(None))
 _FIXED = (ModuleType, BuiltinFunctionType, type)

@@ -109,11 +109,7 @@ class RecordSession:
             self._project,
             self,
             cache_dir=self.store.cache,
-            after_import={
-                "numpy.random": lambda module: self._seed("numpy", module),
-                "torch": lambda module: self._seed("torch", module),
-                "torch.utils.data.dataloader": seeds.watch_loaders,
-            },
+            after_import=seeds.watched_imports(self._seed),
             on_failure=self._guard.failed,
         )
         set_handler(self._boundary, self._leave)

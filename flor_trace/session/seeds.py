@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from flor_trace._speedups import digest_many
-from flor_trace.runtime.checkpoints import address_of
 from flor_trace.state.capture import capture
 from flor_trace.state.codecs import dataloader
 from flor_trace.state.digests import leaf_bytes
 from flor_trace.state.encode import encode
 from flor_trace.state.graph import Graph
 from flor_trace.state.rng import rng_roots
-from flor_trace.types import ChunkWriter, Digest
+from flor_trace.types import ChunkWriter
 
 
 @dataclass(slots=True)
@@ -34,10 +33,7 @@ class InitialState:
 
     def stored(self, store: ChunkWriter) -> dict[str, Any]:
         """Put the state in the store and return its journal frame."""
-        digests = [Digest(each) for each in digest_many(self.buffers)]
-        for buffer in self.buffers:
-            store.put(buffer)
-        addresses = [address_of(len(b), d) for b, d in zip(self.buffers, digests, strict=True)]
+        addresses = [store.put(buffer) for buffer in self.buffers]
         manifest = store.put(encode(self.graph, addresses))
         store.flush()
         return {"t": "seed", "library": self.library, "state": manifest, "threads": self.threads}
@@ -52,9 +48,18 @@ def initial_state(library: str, module: ModuleType) -> InitialState:
     return InitialState(library, threads, graph, buffers)
 
 
-def watch_loaders(module: ModuleType) -> None:
-    """Note the random states from which each DataLoader iterator is made."""
-    dataloader.watch(module)
+def watched_imports(
+    seed: Callable[[str, ModuleType], None],
+) -> dict[str, Callable[[ModuleType], None]]:
+    """What is done after which import: the same in a recorded run and in its replay.
+
+    `seed` is given each library that has a global generator, and its module.
+    """
+    return {
+        "numpy.random": lambda module: seed("numpy", module),
+        "torch": lambda module: seed("torch", module),
+        "torch.utils.data.dataloader": dataloader.watch,
+    }
 
 
 def exit_status(error: BaseException) -> int:

@@ -70,9 +70,14 @@ def make_key(raw_length: int, contents: bytes) -> Key:
     return Key(contents + raw_length.to_bytes(8, "little"))
 
 
+def digest_of(key: Key) -> Digest:
+    """Return the digest in a lookup key."""
+    return Digest(key[:16])
+
+
 def address_of(key: Key) -> Address:
     """Return the address that a lookup key stands for."""
-    return Address(f"{int.from_bytes(key[16:], 'little')}-{key[:16].hex()}")
+    return Address(f"{int.from_bytes(key[16:], 'little')}-{digest_of(key).hex()}")
 
 
 def key_of(address: Address) -> Key:
