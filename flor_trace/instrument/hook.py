@@ -98,6 +98,10 @@ class Installed:
 
     def find_spec(
         self, fullname: str, path: Any = None, target: ModuleType | None = None
+    def stop(self) -> None:
+        """Instrument nothing more, as in a forked child; who reads code is still told."""
+        self._active = False
+
     ) -> ModuleSpec | None:
         """Return the spec that Python itself finds, with our loader for the user's own modules."""
         spec = next(self._found(fullname, path, target), None)

@@ -105,13 +105,14 @@ class RecordSession:
         )
         atexit.register(self._close)
         self._guard.call("saving the random states", self._seed, "random", sys)
-        install(
+        installed = install(
             self._project,
             self,
             cache_dir=self.store.cache,
             after_import=seeds.watched_imports(self._seed),
             on_failure=self._guard.failed,
         )
+        os.register_at_fork(after_in_child=installed.stop)
         set_handler(self._boundary, self._leave)
         self.status = self._main.run(self._compile_main, self._note_error)
         return self.status
@@ -174,6 +175,7 @@ class RecordSession:
             return
         self._busy = True
         try:
+            self._writer.resume()
             if not self._guard.call(what, action, *arguments):
                 set_handler(None, None)
         finally:

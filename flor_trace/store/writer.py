@@ -9,9 +9,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from flor_trace.errors import StoreError
+from flor_trace.records import dataclass
 from flor_trace.store.framing import Buffer
 from flor_trace.store.layout import Store
 from flor_trace.store.packs import PackWriter
@@ -50,8 +50,9 @@ class BackgroundWriter:
 
     Any thread may call any method, signal handlers too; jobs may call none of them but `submit`.
     The thread starts with a job and ends when there has been none for a while, so it is not there
-    most of the time. `before_fork` ends it at once; the next call starts it again where work is
-    left. In a forked child every method does nothing.
+    most of the time. `before_fork` ends it at once, and until `after_fork` none is started; then
+    the next call of `submit`, `drain` or `resume` starts it again where work is left. In a forked
+    child every method does nothing.
 
     A job that raises OSError, `StoreError` or MemoryError has its exception handed to `on_error`,
     in the thread, and the writer goes on with the next task. `guard` is called with every job, to
@@ -80,6 +81,7 @@ class BackgroundWriter:
         self._worker: object | None = None
         self._ended: set[int] = set()
         self._parked = False
+        self._forks = 0  #: under way, in whatever threads
         self._closed = False
 
     @property
@@ -103,10 +105,17 @@ class BackgroundWriter:
             if task.jobs:
                 self._tasks.append(task)
                 self._queued += nbytes
-                self._parked = False
-                self._ensure_worker()
+                self._start()
                 self._changed.notify_all()
         return True
+
+    def resume(self) -> None:
+        """Go on with what a fork has interrupted; costs next to nothing when there is nothing."""
+        if not self._tasks or self._worker is not None or os.getpid() != self._pid:
+            return
+        with self._changed:
+            if self._tasks:
+                self._start()
 
     def put(self, data: Buffer, stored: Callable[[Address], None]) -> bool:
         """Store bytes, then call `stored` with their address, in the thread; return as `submit`.
@@ -125,9 +134,8 @@ class BackgroundWriter:
             return True
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
-            self._parked = False
             while self._tasks:
-                if not self._ensure_worker():
+                if not self._start():
                     break
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
@@ -146,21 +154,20 @@ class BackgroundWriter:
         if os.getpid() != self._pid:
             return
         with self._changed:
-            self._parked = True
-            self._changed.notify_all()
-            while self._worker is not None:
-                self._changed.wait()
-            ended, self._ended = self._ended, set()
-        _await_gone(ended)
+            self._forks += 1
+        self._end_worker()
 
     def after_fork(self) -> None:
-        """Go on with what is left, in the parent."""
+        """Allow the thread again, in the parent.
+
+        Work that is left waits for the next call: Python counts the threads for its warning only
+        after this one.
+        """
         if os.getpid() != self._pid:
             return
         with self._changed:
-            self._parked = False
-            if self._tasks:
-                self._ensure_worker()
+            self._forks -= 1
+            self._changed.notify_all()
 
     def close(self, timeout: float | None = None) -> bool:
         """Do what is left, make it durable and end the thread; return whether that was possible.
@@ -173,12 +180,28 @@ class BackgroundWriter:
             self._closed = True
         if not self.drain(timeout):
             return False
-        self.before_fork()
+        self._end_worker()
         self._attempt(lambda packs: packs.close())
         return True
 
-    def _ensure_worker(self) -> bool:
-        """Start the thread unless it is there; return False if Python starts none any more."""
+    def _end_worker(self) -> None:
+        """Return when the system counts no thread of ours."""
+        with self._changed:
+            self._parked = True
+            self._changed.notify_all()
+            while self._worker is not None:
+                self._changed.wait()
+            ended, self._ended = self._ended, set()
+        _await_gone(ended)
+
+    def _start(self) -> bool:
+        """Start the thread unless it is there; return False if Python starts none any more.
+
+        While a thread forks, nothing is started, and True returned: `after_fork` notifies.
+        """
+        if self._forks:
+            return True
+        self._parked = False
         if self._worker is None:
             worker = object()
             try:
@@ -193,12 +216,15 @@ class BackgroundWriter:
         """Be the thread."""
         # A signal sent to the process must find the program's own threads, which may wait for it.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _FAULTS)
+        orderly = False
         try:
             while self._wait_for_task(worker):
                 self._step()
+            orderly = True
         finally:
-            with self._changed:
-                self._retire(worker)
+            if not orderly:
+                with self._changed:
+                    self._retire(worker)
 
     def _wait_for_task(self, worker: object) -> bool:
         """Return True when there is work; return False, counting as ended, to end the thread."""

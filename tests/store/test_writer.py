@@ -322,8 +322,53 @@ def test_after_before_fork_the_system_counts_no_thread_of_ours(writer: Backgroun
         writer.submit(nothing, 0)
         writer.before_fork()
         counts.add(os_threads())
+        writer.after_fork()
 
     assert counts == {before}
+
+
+def test_no_thread_is_started_while_a_fork_is_under_way(writer: BackgroundWriter) -> None:
+    before = os_threads()
+    done: list[int] = []
+    writer.before_fork()
+    writer.before_fork()  # of another thread
+
+    assert writer.submit(lambda packs: done.append(1), 0)
+    writer.resume()
+    writer.after_fork()
+    writer.resume()
+
+    assert (os_threads(), done) == (before, [])
+    writer.after_fork()
+    assert writer.drain(10)
+    assert done == [1]
+
+
+def test_after_a_fork_the_next_call_goes_on_with_what_is_left(writer: BackgroundWriter) -> None:
+    before = os_threads()
+    gate = Gate()
+    writer.before_fork()
+    writer.submit(gate, 0)
+    writer.after_fork()
+    assert os_threads() == before  # Python counts the threads after the last of its callbacks
+
+    writer.resume()
+
+    assert gate.begun.wait(10)
+    gate.may_end.set()
+
+
+def test_a_thread_that_drains_while_another_forks_gets_what_it_waits_for(
+    writer: BackgroundWriter,
+) -> None:
+    done: list[int] = []
+    writer.before_fork()
+    writer.submit(lambda packs: done.append(1), 0)
+    threading.Timer(0.05, writer.after_fork).start()
+
+    assert writer.drain(10)
+
+    assert done == [1]
 
 
 FORKING = """
