@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from flor_trace.errors import SettingError
+from flor_trace.records import dataclass, replace
 
 _PREFIX = "FLOR_TRACE_"
 _SEED_NOTE = _PREFIX + "DRAWN_HASH_SEED"
@@ -101,7 +101,7 @@ def load(start: Path, command_line: Mapping[str, Any]) -> Settings:
 
 
 def _parsed(name: str, value: Any, origin: str) -> Any:
-    known = [field.name for field in fields(Settings)]
+    known = Settings.__match_args__
     if name not in known:
         near = get_close_matches(name, known, 1)
         hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
@@ -111,11 +111,11 @@ def _parsed(name: str, value: Any, origin: str) -> Any:
 
 def _environment_values() -> dict[str, str]:
     """``FLOR_TRACE_STORE`` and its like; ``FLOR_TRACE`` itself switches everything on or off."""
-    values = {}
-    for field in fields(Settings):
-        text = os.environ.get(_PREFIX + field.name.upper())
-        if text is not None and field.name != "enabled":
-            values[field.name] = text
+    values: dict[str, str] = {}
+    for name in Settings.__match_args__:
+        text = os.environ.get(_PREFIX + name.upper())
+        if text is not None and name != "enabled":
+            values[name] = text
     if "FLOR_TRACE" in os.environ:
         values["enabled"] = os.environ["FLOR_TRACE"]
     return values

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import CodeType
 from typing import Any, Literal, NewType, Protocol
+
+from flor_trace.records import dataclass
 
 #: 16 bytes: the XXH3-128 hash of some bytes, in canonical (big-endian) order.
 Digest = NewType("Digest", bytes)

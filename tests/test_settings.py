@@ -11,7 +11,7 @@ from flor_trace.settings import Settings, load, parse
 
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch):
-    for field in Settings.__dataclass_fields__:
+    for field in Settings.__match_args__:
         monkeypatch.delenv(f"FLOR_TRACE_{field.upper()}", raising=False)
     for name in ("FLOR_TRACE", "FLOR_TRACE_STRICT", "FLOR_TRACE_DRAWN_HASH_SEED", "PYTHONHASHSEED"):
         monkeypatch.delenv(name, raising=False)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from os import fsdecode
 from pathlib import Path
 
 from flor_trace.errors import SnapshotError
 from flor_trace.history.git import IDENTITY, Finished, Git
 from flor_trace.history.objects import Entry
+from flor_trace.records import dataclass
 
 _BRANCH = re.compile(r"[A-Za-z0-9_][\w.+-]*(/[A-Za-z0-9_][\w.+-]*)*", re.ASCII)
 

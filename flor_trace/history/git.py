@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from flor_trace import settings
 from flor_trace.errors import SnapshotError
+from flor_trace.records import dataclass
 
 #: Who makes the commits of the shadow branch, whatever identity the user has or lacks.
 IDENTITY = "flor_trace <flor_trace@localhost>"

@@ -6,13 +6,13 @@ import os
 import stat
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
 from flor_trace.errors import SnapshotError
 from flor_trace.history.git import Git, GitTooSlowError
 from flor_trace.history.names import SKIPPED_DIRECTORIES, is_code, is_secret
+from flor_trace.records import dataclass, field
 
 _UNTRACKED_SECONDS = 10.0
 _MAX_NESTED = 16

@@ -6,11 +6,11 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from flor_trace.history.listing import Found, Listing
 from flor_trace.history.names import BINARY_SUFFIXES, is_code, suffix
 from flor_trace.history.statcache import StatCache
+from flor_trace.records import dataclass, field
 
 _SNIFFED = 8000  #: bytes in which git, too, looks for a NUL
 _TRACKED_FACTOR = 16  #: tracked files this much above the limit are taken if git has them already

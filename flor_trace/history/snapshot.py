@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from flor_trace.errors import SnapshotError
@@ -28,6 +27,7 @@ from flor_trace.history.listing import (
 )
 from flor_trace.history.objects import Gathered, Limits, gather, read_entry
 from flor_trace.history.statcache import StatCache
+from flor_trace.records import dataclass
 
 __all__ = ["LeftOut", "Snapshot", "project_root", "take_snapshot"]
 

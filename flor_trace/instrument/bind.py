@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
 from types import CodeType
 
 from flor_trace.instrument.markers import QUESTIONS, Marker, Marks, Never
+from flor_trace.records import dataclass, field
 from flor_trace.types import Control, Hooks, LoopInfo, ModuleInfo
 
 

@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from flor_trace import __version__
 from flor_trace._speedups import digest
 from flor_trace.instrument.rewritten import Rewritten, columns_are_kept, from_plain, to_plain
 from flor_trace.pyfacts import CACHE_TAG
+from flor_trace.records import dataclass
 from flor_trace.types import LoopKey
 
 #: Raise it whenever the same source has to give other code or other loop descriptions.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from flor_trace.instrument.names import target_names
+from flor_trace.records import dataclass, field
 
 _TIME = {
     f"time.{name}"

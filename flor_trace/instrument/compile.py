@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import CodeType
 
 from flor_trace import pyfacts
@@ -16,6 +15,7 @@ from flor_trace.instrument.mark import ELSE_JUMPS_OUT, for_location, jumps_out, 
 from flor_trace.instrument.markers import Marks
 from flor_trace.instrument.rewrite import Finisher, ScopeKey
 from flor_trace.instrument.rewritten import Rewritten, columns_are_kept
+from flor_trace.records import dataclass
 from flor_trace.types import Digest, LoopInfo, LoopKey, ModuleInfo
 
 _UNKNOWN_PYTHON = "the rewriter does not know the bytecode of this Python version"

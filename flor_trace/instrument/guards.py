@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from bytecode.instr import Instr, InstrLocation, Label, TryBegin, TryEnd
 
 from flor_trace.errors import RewriteError
@@ -22,6 +20,7 @@ from flor_trace.instrument.items import (
 )
 from flor_trace.instrument.splice import DONE, Guards, signal
 from flor_trace.pyfacts import END_FOR_HAS_POP_TOP, HAS_END_FOR
+from flor_trace.records import dataclass
 
 #: A class body ends with three such instructions on Python 3.13; more are passed on the way.
 _LONGEST_ENDING = 8

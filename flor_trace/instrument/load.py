@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType
 
 from flor_trace.instrument.bind import Source, bind
 from flor_trace.instrument.cache import CodeCache, Unit
 from flor_trace.instrument.failures import OUR_FAILURES
+from flor_trace.records import dataclass
 from flor_trace.types import Hooks, LoopKey
 
 #: Hears the module and the reason when one of them could not be instrumented.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from importlib.util import decode_source
 
 from flor_trace.instrument import names
 from flor_trace.instrument.counters import while_counter
+from flor_trace.records import dataclass, field
 from flor_trace.types import LoopInfo, LoopKind, Span
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)

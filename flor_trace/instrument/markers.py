@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from flor_trace.records import dataclass
 from flor_trace.types import Control, Digest
 
 #: What a marker stands for: a loop's site, a pass of a ``while``, the normal end of a ``while``,

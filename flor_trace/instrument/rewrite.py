@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dis
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import CodeType
 
 from flor_trace.errors import RewriteError
@@ -14,6 +13,7 @@ from flor_trace.instrument.markers import Marks
 from flor_trace.instrument.safecode import Parts
 from flor_trace.instrument.splice import Splicer
 from flor_trace.instrument.verify import verify
+from flor_trace.records import dataclass, field
 from flor_trace.types import Span
 
 _GET_ITER = dis.opmap["GET_ITER"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
+from flor_trace.records import dataclass
 from flor_trace.types import Digest, LoopInfo, ModuleInfo
 
 
@@ -21,7 +21,7 @@ def to_plain(rewritten: Rewritten) -> tuple[Any, ...]:
     """Return the same as tuples, strings, numbers and code objects."""
     info = rewritten.info
     loops = tuple(
-        tuple(getattr(loop, name) for name in LoopInfo.__dataclass_fields__) for loop in info.loops
+        tuple(getattr(loop, name) for name in LoopInfo.__match_args__) for loop in info.loops
     )
     clocks = tuple(sorted(info.clocks))
     return (rewritten.code, info.module, info.digest, loops, info.left_alone, clocks)

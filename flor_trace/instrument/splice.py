@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from types import CodeType
 
 from bytecode import Instr, Label
@@ -19,6 +18,7 @@ from flor_trace.instrument.items import (
     next_instr,
 )
 from flor_trace.instrument.markers import Marks
+from flor_trace.records import dataclass, field
 from flor_trace.types import Span
 
 _GUARD_SHAPE = ("GET_ITER", "FOR_ITER", "UNPACK_SEQUENCE")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dis
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass
 from types import CodeType
 
 from flor_trace.errors import RewriteError
+from flor_trace.records import dataclass
 
 _FINAL = frozenset({"RETURN_VALUE", "RETURN_CONST", "RAISE_VARARGS", "RERAISE"})
 _ALWAYS_JUMPS = frozenset({"JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT"})

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
 
 from flor_trace._speedups import digest_many, frames
 from flor_trace.errors import StoreError
+from flor_trace.records import dataclass
 from flor_trace.runtime.policy import Budget
 from flor_trace.runtime.scope import Modules, roots
 from flor_trace.state.capture import capture

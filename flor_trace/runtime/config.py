@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
 from types import MemberDescriptorType
 from typing import Any
 
@@ -59,7 +58,9 @@ def _namespaces(scope: Mapping[str, Any]) -> Iterator[tuple[str, Scalar]]:
 def _holders(scope: Mapping[str, Any]) -> Iterator[tuple[str, Scalar]]:
     for name, value in list(scope.items()):
         kind = type(value)  # isinstance() would ask the objects of the program
-        if is_dataclass(kind):
+        if hasattr(kind, "__dataclass_fields__"):
+            from dataclasses import fields  # noqa: PLC0415 - the program has imported it
+
             yield from _scalars({f.name: _field(value, kind, f.name) for f in fields(kind)})
         elif name.lower() in CONFIG_NAMES:
             held = value if kind is dict else _attributes(value)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from flor_trace.records import dataclass
 
 #: Reporting an iteration costs a microsecond or two; a loop is watched when its iterations take
 #: long enough for that not to matter.  An outermost loop may be the whole of a small program, so

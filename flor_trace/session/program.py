@@ -6,7 +6,6 @@ import importlib.machinery
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, Literal
@@ -14,6 +13,7 @@ from typing import Any, Literal
 from flor_trace import pyfacts
 from flor_trace._speedups import run_main
 from flor_trace.errors import ScriptNotFound
+from flor_trace.records import dataclass
 
 Mode = Literal["script", "module", "command"]
 OnError = Callable[[BaseException], None]

@@ -8,7 +8,6 @@ import platform
 import socket
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -24,6 +23,7 @@ from flor_trace.history.runid import claim_run_dir
 from flor_trace.history.snapshot import project_root, take_snapshot
 from flor_trace.instrument.hook import install, program_code
 from flor_trace.instrument.select import Project
+from flor_trace.records import asdict
 from flor_trace.runtime.checkpoints import Checkpointer
 from flor_trace.runtime.guard import Guard
 from flor_trace.runtime.nest import Loop, Nest

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from flor_trace.records import dataclass
 from flor_trace.state.capture import capture
 from flor_trace.state.codecs import dataloader
 from flor_trace.state.digests import leaf_bytes

@@ -9,13 +9,13 @@ import re
 import struct
 import threading
 import zlib
-from dataclasses import dataclass
 from typing import NewType
 
 import zstandard
 
 from flor_trace._speedups import digest
 from flor_trace.errors import ChunkDamaged, ChunkMissing
+from flor_trace.records import dataclass
 from flor_trace.types import Address, Digest
 
 MAGIC = b"\x89FLc"

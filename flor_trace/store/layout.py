@@ -7,10 +7,10 @@ import json
 import os
 import re
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
 from flor_trace.errors import StoreFormatError, StoreNotWritable, UsageError
+from flor_trace.records import dataclass
 from flor_trace.store import files
 from flor_trace.types import RunId
 

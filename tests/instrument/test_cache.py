@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import pytest
 
 from flor_trace.instrument import cache as caching
 from flor_trace.instrument.cache import CodeCache, Unit
+from flor_trace.records import replace
 from flor_trace.types import LoopKey
 
 SOURCE = b"""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
+from flor_trace.records import asdict
 from flor_trace.replay.recorded import RecordedRun
 from flor_trace.types import LoopInfo
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
 from flor_trace.errors import RestoreError
+from flor_trace.records import dataclass
 
 # The order of a set depends on the hashes of its elements, on the size of its table, on which of
 # two elements that want the same slot came first, and on slots that removed elements left behind.
