@@ -1,9 +1,9 @@
-"""Reading the variables of frames of the current thread from Python."""
+"""Reading the variables of frames of the current thread, and calling unseen by tracers."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from inspect import CO_OPTIMIZED
 from types import CodeType, FrameType
 from typing import Any, final
@@ -37,6 +37,21 @@ def stack(frame: FrameType | None) -> Iterator[FrameType]:
     while frame is not None:
         yield frame
         frame = frame.f_back
+
+
+def unseen(callback: Callable[..., object], *arguments: object) -> None:
+    """Call a part of a handler where no trace or profile function sees it."""
+    trace, profile = sys.gettrace(), sys.getprofile()
+    if trace is None and profile is None:
+        callback(*arguments)
+        return
+    sys.settrace(None)
+    sys.setprofile(None)
+    try:
+        callback(*arguments)
+    finally:
+        sys.setprofile(profile)
+        sys.settrace(trace)
 
 
 def frames(filenames: set[str] | frozenset[str], /) -> list[Frame]:

@@ -14,7 +14,7 @@ from types import CodeType, FrameType
 from typing import Any, Literal, final
 from weakref import ref
 
-from flor_trace._pure_frames import UNBOUND, stack, variables
+from flor_trace._pure_frames import UNBOUND, stack, unseen, variables
 
 RECURSION_NEEDED = 100
 REPORT, RAW = 0, 1
@@ -60,21 +60,6 @@ def set_handler(boundary: Boundary | None, leave: Leave | None, /) -> None:
         raise TypeError("set_handler() needs two callables, or None twice")
 
 
-def _unseen(callback: Callable[..., object], *arguments: object) -> None:
-    """Call a part of the handler where no trace or profile function sees it."""
-    trace, profile = sys.gettrace(), sys.getprofile()
-    if trace is None and profile is None:
-        callback(*arguments)
-        return
-    sys.settrace(None)
-    sys.setprofile(None)
-    try:
-        callback(*arguments)
-    finally:
-        sys.setprofile(profile)
-        sys.settrace(trace)
-
-
 class _Leaving:
     """Calls the handler when it is dropped: the interpreter then reports what is raised."""
 
@@ -85,7 +70,7 @@ class _Leaving:
 
     def __del__(self) -> None:
         try:
-            _unseen(*self._call)
+            unseen(*self._call)
         except KeyboardInterrupt:
             from threading import Timer  # noqa: PLC0415 - rare
 
@@ -106,7 +91,7 @@ class Site:
     """One loop statement of rewritten code.
 
     ``site[iterable]`` stands for the iterable of a ``for`` (kind 0), ``iter(site)`` is the
-    sentinel of a ``while`` (kind 1).
+    sentinel of a ``while`` (kind 1); ``~site`` and ``-site`` sign to the caller's running loop.
     """
 
     __slots__ = ("_entries", "_info", "_iterations", "_kind", "_mode")
@@ -161,6 +146,19 @@ class Site:
         if self._reports():
             loop._start(sys._getframe(1))
         return loop
+
+    def __invert__(self) -> None:
+        loop = self._running(sys._getframe(1))
+        return None if loop is None else ~loop
+
+    def __neg__(self) -> None:
+        loop = self._running(sys._getframe(1))
+        return None if loop is None else -loop
+
+    def _running(self, frame: FrameType) -> LoopIter | None:
+        live = (each() for each in reversed(list(_live.values())))
+        mine = (loop for loop in live if loop is not None and loop._site is self)
+        return next((loop for loop in mine if loop._frame == id(frame)), None)
 
     def __repr__(self) -> str:
         return f"<Site of a {'while' if self._kind else 'for'} loop>"
@@ -258,7 +256,7 @@ class LoopIter:
             self._reported = True
             raised = True
             try:
-                _unseen(_handler.boundary, self)
+                unseen(_handler.boundary, self)
                 raised = False
             finally:
                 if raised:  # the traceback keeps this object: nothing else would end it now
@@ -292,6 +290,8 @@ class LoopIter:
         return self
 
     def __next__(self) -> Any:
+        if self._site._kind == 1:
+            return ()  # the artificial `for` round a `while` lets its only pass begin
         self._report_boundary()
         if self._pending or self._inner is None:
             raise StopIteration

@@ -188,6 +188,9 @@ PyObject *
 flor_loop_next(PyObject *op)
 {
     LoopIter *self = (LoopIter *)op;
+    if (self->site->kind == FLOR_WHILE) {
+        return PyTuple_New(0); /* the artificial `for` round a `while` lets its only pass begin */
+    }
     if (self->loud && report_boundary(self) < 0) {
         return NULL;
     }
@@ -225,6 +228,46 @@ flor_loop_exit(PyObject *op)
     }
     end_and_report(self, self->site->state->exhausted);
     Py_RETURN_NONE;
+}
+
+/* The running loop of a site in the frame that asks, borrowed; NULL when it is not reported. */
+static LoopIter *
+loop_of(Site *site)
+{
+    FlorFrame *frame = flor_top_frame(flor_thread());
+    FlorLink *head = &site->state->loops;
+    for (FlorLink *each = head->previous; each != head; each = each->previous) {
+        LoopIter *loop = of_link(each);
+        if (loop->site == site && loop->frame == frame) {
+            return loop;
+        }
+    }
+    return NULL;
+}
+
+static PyObject *
+signal_to_loop(PyObject *op, unaryfunc sign)
+{
+    PyObject *loop = (PyObject *)loop_of((Site *)op);
+    if (loop == NULL) {
+        Py_RETURN_NONE;
+    }
+    Py_INCREF(loop);
+    PyObject *result = sign(loop);
+    Py_DECREF(loop);
+    return result;
+}
+
+PyObject *
+flor_site_tick(PyObject *op)
+{
+    return signal_to_loop(op, flor_loop_tick);
+}
+
+PyObject *
+flor_site_exit(PyObject *op)
+{
+    return signal_to_loop(op, flor_loop_exit);
 }
 
 int

@@ -72,6 +72,9 @@ PyObject *flor_loop_iter(PyObject *op);
 PyObject *flor_loop_next(PyObject *op);
 PyObject *flor_loop_tick(PyObject *op);
 PyObject *flor_loop_exit(PyObject *op);
+/* The same signs, given to the site by code that cannot reach its sentinel on the stack. */
+PyObject *flor_site_tick(PyObject *op);
+PyObject *flor_site_exit(PyObject *op);
 int flor_loop_traverse(PyObject *op, visitproc visit, void *arg);
 int flor_loop_clear(PyObject *op);
 void flor_loop_finalize(PyObject *op);

@@ -157,7 +157,8 @@ static PyGetSetDef computed[] = {
 PyDoc_STRVAR(doc, "Site(info, kind, mode=0)\n--\n\n"
                   "One loop statement of rewritten code.\n\n"
                   "`site[iterable]` stands for the iterable of a `for` (kind 0), `iter(site)` is "
-                  "the\nsentinel of a `while` (kind 1).");
+                  "the\nsentinel of a `while` (kind 1).  `~site` and `-site` give the sentinel's "
+                  "signs to the\nloop that runs in the calling frame.");
 
 static PyType_Slot slots[] = {
     {Py_tp_doc, (void *)doc},
@@ -168,6 +169,8 @@ static PyType_Slot slots[] = {
     {Py_tp_repr, site_repr},
     {Py_tp_iter, site_iter},
     {Py_mp_subscript, site_subscript},
+    {Py_nb_invert, flor_site_tick},
+    {Py_nb_negative, flor_site_exit},
     {Py_tp_methods, methods},
     {Py_tp_members, members},
     {Py_tp_getset, computed},

@@ -335,3 +335,33 @@ def test_loops_leak_nothing(twin):
 
     before = blocks_after(200)
     assert abs(blocks_after(600) - before) < 50
+
+
+def test_a_site_gives_the_signs_of_its_loop_in_the_calling_frame(twin, events):
+    site = twin.Site(None, WHILE)
+
+    def count(k):
+        for nothing in site:
+            assert nothing == ()
+            while k:
+                ~site
+                count(k - 1)
+                k -= 1
+            else:
+                -site
+            break
+
+    count(1)
+
+    assert events == [0, 0, "exhausted", 1, "exhausted"]
+    assert (site.entries, site.iterations) == (2, 1)
+
+
+def test_a_site_that_is_raw_takes_signs_in_silence(twin, events):
+    site = twin.Site(None, WHILE, 1)
+
+    for _ in site:
+        ~site
+        break
+
+    assert (~site, -site, events) == (None, None, [])
