@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from types import CodeType
 
+from flor_trace.instrument.change import TreeChange, compile_plain
 from flor_trace.instrument.markers import QUESTIONS, Marker, Marks, Never
 from flor_trace.records import dataclass, field
 from flor_trace.types import Control, Hooks, LoopInfo, ModuleInfo
@@ -18,6 +19,7 @@ class Source:
     path: str
     optimize: int = -1
     flags: int = 0
+    change: TreeChange | None = None
     _plain: CodeType | None = None
 
     def plain(self) -> CodeType:
@@ -25,16 +27,9 @@ class Source:
         if self._plain is None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                made = compile(
-                    self.text,
-                    self.path,
-                    "exec",
-                    self.flags,
-                    dont_inherit=True,
-                    optimize=self.optimize,
+                self._plain = compile_plain(
+                    self.text, self.path, self.flags, self.optimize, self.change
                 )
-            assert isinstance(made, CodeType)
-            self._plain = made
         return self._plain
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from flor_trace import __version__
 from flor_trace._speedups import digest
+from flor_trace.instrument.change import TreeChange
 from flor_trace.instrument.rewritten import Rewritten, columns_are_kept, from_plain, to_plain
 from flor_trace.pyfacts import CACHE_TAG
 from flor_trace.records import dataclass
@@ -35,6 +36,7 @@ class Unit:
     optimize: int = -1
     controls: frozenset[LoopKey] = frozenset()
     flags: int = 0
+    change: TreeChange | None = None
 
     def key(self) -> str:
         """Return the name of its cache entry."""
@@ -43,6 +45,8 @@ class Unit:
         parts = [FORMAT, __version__.encode(), CACHE_TAG.encode(), MAGIC_NUMBER, settings.encode()]
         parts += [self.path.encode(errors="surrogateescape"), self.module.encode(), self.source]
         parts += [key.encode() for key in sorted(self.controls)]
+        if self.change is not None:
+            parts += [b"change", self.change.name.encode()]
         return digest(_framed(parts)).hex()
 
 
@@ -86,6 +90,7 @@ def _compile(unit: Unit) -> Rewritten:
         optimize=unit.optimize,
         controls=unit.controls,
         flags=unit.flags,
+        change=unit.change,
     )
 
 

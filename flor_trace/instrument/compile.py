@@ -8,6 +8,8 @@ from types import CodeType
 
 from flor_trace import pyfacts
 from flor_trace._speedups import digest
+from flor_trace.errors import RewriteError
+from flor_trace.instrument.change import TreeChange, compile_plain
 from flor_trace.instrument.clocks import clock_names
 from flor_trace.instrument.failures import OUR_FAILURES
 from flor_trace.instrument.loops import FoundLoop, describe, find_loops, source_lines
@@ -31,13 +33,10 @@ class _Request:
     controls: frozenset[LoopKey]
     flags: int
     digest: Digest
+    change: TreeChange | None
 
     def plain(self) -> CodeType:
-        made = compile(
-            self.source, self.path, "exec", self.flags, dont_inherit=True, optimize=self.optimize
-        )
-        assert isinstance(made, CodeType)
-        return made
+        return compile_plain(self.source, self.path, self.flags, self.optimize, self.change)
 
     def parse(self) -> ast.Module:
         flags = self.flags | ast.PyCF_ONLY_AST
@@ -61,16 +60,20 @@ def compile_module(
     optimize: int = -1,
     controls: frozenset[LoopKey] = frozenset(),
     flags: int = 0,
+    change: TreeChange | None = None,
 ) -> Rewritten:
     """Return the module compiled with reporting loops.
 
     `path` becomes ``co_filename``; `module` is the path in the project.  Loops whose key is in
-    `controls` also ask a control (see `flor_trace.types.Control`).  Whatever cannot be rewritten
-    with proof is compiled as it is and named in ``info.left_alone``.
+    `controls` also ask a control (see `flor_trace.types.Control`).  `change` is made to the tree
+    before our marks, and the loops are described as the source has them.  Whatever cannot be
+    rewritten with proof is compiled as it is and named in ``info.left_alone``.
 
     Raises `SyntaxError` (or `ValueError` for null bytes) exactly as ``compile`` does.
     """
-    request = _Request(source, path, module, optimize, controls, flags, Digest(digest(source)))
+    request = _Request(
+        source, path, module, optimize, controls, flags, Digest(digest(source)), change
+    )
     reason = _unsupported()
     if reason is None:
         try:
@@ -91,16 +94,20 @@ def _rewritten(request: _Request) -> Rewritten:
     avoid: dict[ScopeKey, str] = {}
     while True:
         tree = request.parse()
-        loops = find_loops(tree, walrus=b":=" in request.source)
+        walrus = b":=" in request.source
+        loops = find_loops(tree, walrus=walrus)
         _leave_alone(loops, avoid)
         clocks = _clocks(request, tree)
+        infos = _describe(request, loops)
+        if request.change is not None:
+            request.change.apply(tree, request.source, request.path)
+            loops = _found_again(loops, find_loops(tree, walrus=walrus))
         marks = Marks(request.digest)
         sites = {
             for_location(loop.node): k
             for k, loop in enumerate(loops)
             if isinstance(loop.node, ast.For) and loop.left_alone is None
         }
-        infos = _describe(request, loops)
         mark(loops, _controlled(infos, request.controls), marks)
         finisher = Finisher(marks, sites, avoid)
         code = finisher.finish(request.compile(tree))
@@ -110,6 +117,15 @@ def _rewritten(request: _Request) -> Rewritten:
             return Rewritten(code, info)
         # Each round avoids at least one more code object, so this ends.
         avoid |= finisher.failed
+
+
+def _found_again(before: Sequence[FoundLoop], after: list[FoundLoop]) -> list[FoundLoop]:
+    """Return the loops where they stand in a changed tree; what was decided on them stays."""
+    if [loop.span for loop in before] != [loop.span for loop in after]:
+        raise RewriteError("another tool changed the loops of this module: they are left alone")
+    for old, new in zip(before, after, strict=True):
+        new.left_alone = old.left_alone
+    return after
 
 
 def _clocks(request: _Request, tree: ast.Module) -> frozenset[str]:

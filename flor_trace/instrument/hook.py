@@ -11,9 +11,10 @@ from typing import Any, Self
 
 from flor_trace._speedups import AfterExec, Before
 from flor_trace.instrument.cache import CodeCache
+from flor_trace.instrument.change import TreeChange
 from flor_trace.instrument.failures import OUR_FAILURES
 from flor_trace.instrument.load import CodeLoader, OnFailure, program_code, tell
-from flor_trace.instrument.readers import READERS
+from flor_trace.instrument.readers import PYTEST_REWRITER, READERS
 from flor_trace.instrument.select import Project
 from flor_trace.types import Hooks, LoopKey
 
@@ -96,12 +97,12 @@ class Installed:
         if self in sys.meta_path:
             sys.meta_path.remove(self)
 
-    def find_spec(
-        self, fullname: str, path: Any = None, target: ModuleType | None = None
     def stop(self) -> None:
         """Instrument nothing more, as in a forked child; who reads code is still told."""
         self._active = False
 
+    def find_spec(
+        self, fullname: str, path: Any = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Return the spec that Python itself finds, with our loader for the user's own modules."""
         spec = next(self._found(fullname, path, target), None)
@@ -138,6 +139,16 @@ class Installed:
         except OSError:
             return None  # Python meets the same error when it reads the file, and tells it
         return self._loader.load(source, loader.path, module)
+
+    def code_of_file(self, path: str, change: TreeChange) -> CodeType | None:
+        """Return the instrumented code of a file that another tool compiles with a change.
+
+        None for a file that is not of the project, and where there is only the other tool's own.
+        """
+        module = self.project.module_of(path) if self._active else None
+        if module is None:
+            return None
+        return self._loader.load(Path(path).read_bytes(), path, module, change)
 
     def _watch(self, spec: ModuleSpec) -> None:
         """Have this one import call us when the module has been executed.
@@ -187,5 +198,12 @@ def install(
     installed = Installed(
         project, CodeLoader(hooks, CodeCache(cache_dir), controls, on_failure), watched
     )
+
+    def with_pytest(rewriter: ModuleType) -> None:
+        from flor_trace.instrument.pytest_rewrite import teach_pytest  # noqa: PLC0415 - rare
+
+        teach_pytest(rewriter, installed.code_of_file, on_failure)
+
+    watched[PYTEST_REWRITER] = (with_pytest, *watched.get(PYTEST_REWRITER, ()))
     installed.place()
     return installed

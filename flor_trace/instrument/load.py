@@ -10,6 +10,7 @@ from types import CodeType
 
 from flor_trace.instrument.bind import Source, bind
 from flor_trace.instrument.cache import CodeCache, Unit
+from flor_trace.instrument.change import TreeChange
 from flor_trace.instrument.failures import OUR_FAILURES
 from flor_trace.records import dataclass
 from flor_trace.types import Hooks, LoopKey
@@ -36,16 +37,18 @@ class CodeLoader:
     controls: frozenset[LoopKey]
     on_failure: OnFailure
 
-    def load(self, source: bytes, path: str, module: str) -> CodeType | None:
+    def load(
+        self, source: bytes, path: str, module: str, change: TreeChange | None = None
+    ) -> CodeType | None:
         """Return bound code, after the hooks have heard of the module; None if that failed.
 
         None without a word also for a program that does not compile: Python itself tells that.
         """
         try:
-            unit = Unit(source, path, module, controls=self.controls)
+            unit = Unit(source, path, module, controls=self.controls, change=change)
             rewritten = self.cache.compiled(unit)
             self.hooks.module(rewritten.info, path)
-            origin = Source(source, path)
+            origin = Source(source, path, change=change)
             return bind(rewritten.code, rewritten.info, self.hooks, source=origin)
         except SyntaxError:
             return None

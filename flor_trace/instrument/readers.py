@@ -50,6 +50,9 @@ def _teach_numba(module: ModuleType) -> None:
     _exchange(module, "get_code_object", _giving_pristine)
 
 
+#: The module of pytest that explains failed ``assert`` statements, and compiles test modules.
+PYTEST_REWRITER = "_pytest.assertion.rewrite"
+
 #: Called after the module of that name was imported.
 READERS: Mapping[str, Callable[[ModuleType], None]] = {
     "torch._dynamo.bytecode_transformation": _teach_dynamo,
