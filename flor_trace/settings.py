@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from difflib import get_close_matches
-from pathlib import Path
-from typing import Any
 
 from flor_trace.errors import SettingError
 from flor_trace.records import dataclass, replace
 
+TYPE_CHECKING = False  # as in `typing`, which is slow to import
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from typing import Any
+
 _PREFIX = "FLOR_TRACE_"
 _SEED_NOTE = _PREFIX + "DRAWN_HASH_SEED"
+_EXEC = _PREFIX + "EXEC"
+_EXEC_PROCESS = _PREFIX + "EXEC_PID"
+
+_drawn: int | None = None  #: the hash seed that a restart of this process brought
+
+_OFF = ("", "0", "false", "no", "off")
 
 #: Variables that change what a program computes, and hold no secrets.
 RECORDED_VARIABLES = (
@@ -41,6 +49,7 @@ class Settings:
     branch: str = "flor.shadow"
     probe_file: Path | None = None
     quiet: bool = False
+    summary: str = "auto"  #: auto: on the page of a CI job, where there is one; or off
 
 
 def parse(name: str, value: Any) -> Any:
@@ -48,12 +57,16 @@ def parse(name: str, value: Any) -> Any:
     if name == "overhead":
         return _share(value)
     if name in ("store", "probe_file"):
+        from pathlib import Path  # noqa: PLC0415 - this module is imported before the restart
+
         return Path(value).expanduser()
     if name in ("include", "log"):
         parts = value.split(",") if isinstance(value, str) else value
         if not isinstance(parts, list | tuple):
             raise SettingError(f"{name} is {value!r}; write names, separated by commas")
         return tuple(str(part).strip() for part in parts if str(part).strip())
+    if name == "summary":
+        return _choice(name, value, ("auto", "off"))
     if name in ("enabled", "auto_log", "quiet"):
         return _truth(name, value)
     return str(value)
@@ -72,13 +85,20 @@ def _share(value: Any) -> float:
     return share
 
 
+def _choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    text = str(value).strip().lower()
+    if text not in choices:
+        raise SettingError(f"{name} is {value!r}; write {' or '.join(choices)}")
+    return text
+
+
 def _truth(name: str, value: Any) -> bool:
     if isinstance(value, bool):
         return value
     text = str(value).strip().lower()
     if text in ("1", "true", "yes", "on"):
         return True
-    if text in ("", "0", "false", "no", "off"):
+    if text in _OFF:
         return False
     raise SettingError(f"{name} is {value!r}; write 1 or 0")
 
@@ -103,6 +123,8 @@ def load(start: Path, command_line: Mapping[str, Any]) -> Settings:
 def _parsed(name: str, value: Any, origin: str) -> Any:
     known = Settings.__match_args__
     if name not in known:
+        from difflib import get_close_matches  # noqa: PLC0415 - only for the message
+
         near = get_close_matches(name, known, 1)
         hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
         raise SettingError(f"{origin} sets {name!r}, which is not a setting{hint}")
@@ -146,7 +168,7 @@ def _read_table(file: Path) -> dict[str, Any]:
     values = {str(key).replace("-", "_"): value for key, value in table.items()}
     for key in ("store", "probe_file"):
         if key in values:
-            values[key] = file.parent / Path(str(values[key])).expanduser()
+            values[key] = file.parent / parse(key, str(values[key]))
     return values
 
 
@@ -167,6 +189,8 @@ def clean_git_environment() -> dict[str, str]:
 
 def hash_seed() -> int | None:
     """The hash seed that this process was started with, or None when it drew one itself."""
+    if _drawn is not None:
+        return _drawn
     text = os.environ.get("PYTHONHASHSEED", "random")
     return int(text) if text.isdigit() else None
 
@@ -179,6 +203,7 @@ def environment_with_hash_seed(seed: int) -> dict[str, str]:
 
 def take_drawn_hash_seed() -> int | None:
     """Undo `environment_with_hash_seed`: the seed if this is the restart, else None."""
+    global _drawn
     note = os.environ.pop(_SEED_NOTE, None)
     if note is None:
         return None
@@ -187,7 +212,67 @@ def take_drawn_hash_seed() -> int | None:
         os.environ["PYTHONHASHSEED"] = before
     else:
         os.environ.pop("PYTHONHASHSEED", None)
-    return int(seed)
+    _drawn = int(seed)
+    return _drawn
+
+
+def switched_off() -> bool:
+    """Whether ``FLOR_TRACE`` says that nothing is to be recorded."""
+    text = os.environ.get("FLOR_TRACE")
+    return text is not None and text.strip().lower() in _OFF
+
+
+def environment_for_exec(root: Path, values: Mapping[str, str]) -> dict[str, str]:
+    """The environment in which Python programs are recorded, with `values` of settings.
+
+    Programs below `root` are, and those in projects, see ``flor_trace_exec.py``.
+    """
+    kept = {name: value for name, value in os.environ.items() if name != _EXEC_PROCESS}
+    given = {_PREFIX + name.upper(): value for name, value in values.items()}
+    return {**kept, **given, _EXEC: str(root)}
+
+
+def environment_for_plain_run() -> dict[str, str]:
+    """The environment for a Python in the place of this one that is not recorded."""
+    mark = {_EXEC_PROCESS: str(os.getpid())} if os.environ.get(_EXEC) else {}
+    return {**os.environ, **mark}
+
+
+def environment_for_replay() -> dict[str, str]:
+    """The environment without what would record the programs that a replay starts."""
+    return {k: v for k, v in os.environ.items() if k not in (_EXEC, _EXEC_PROCESS)}
+
+
+def forget_restart() -> None:
+    """Take away the mark of ``flor_trace_exec``: what the program becomes is recorded anew."""
+    os.environ.pop(_EXEC_PROCESS, None)
+
+
+#: What is written down of a program that is one of several, and where launchers say it.
+_LAUNCH = {
+    "job": ("TORCHELASTIC_RUN_ID", "SLURM_JOB_ID", "OMPI_MCA_ess_base_jobid", "PMIX_NAMESPACE"),
+    "rank": ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK"),
+    "local_rank": ("LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK"),
+    "world_size": ("WORLD_SIZE", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"),
+    "group": ("GROUP_RANK", "SLURM_NODEID"),
+    "restart": ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT"),
+}
+
+
+def launch() -> dict[str, int | str]:
+    """Which of the processes of a job this is, as torchrun, Slurm or MPI say; empty for none."""
+    found: dict[str, int | str] = {}
+    for name, variables in _LAUNCH.items():
+        text = next((os.environ[each] for each in variables if os.environ.get(each)), None)
+        if text is not None:
+            found[name] = int(text) if name != "job" and text.isdecimal() else text
+    return found if "rank" in found else {}
+
+
+def summary_file() -> Path | None:
+    """Where a job of GitHub Actions collects what it shows of its steps, None elsewhere."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    return Path(path) if path else None
 
 
 def strict() -> bool:

@@ -171,6 +171,7 @@ def test_the_hash_seed_is_the_one_python_was_started_with(monkeypatch, text, see
 
 @pytest.mark.parametrize("before", [None, "random"])
 def test_a_drawn_hash_seed_leaves_no_trace_in_the_programs_environment(monkeypatch, before):
+    monkeypatch.setattr(settings, "_drawn", None)
     if before is not None:
         monkeypatch.setenv("PYTHONHASHSEED", before)
     plain = settings.environment()
@@ -183,6 +184,7 @@ def test_a_drawn_hash_seed_leaves_no_trace_in_the_programs_environment(monkeypat
     assert settings.take_drawn_hash_seed() == 123
     assert settings.environment() == plain
     assert settings.take_drawn_hash_seed() is None
+    assert settings.hash_seed() == 123
 
 
 def test_strictness_is_only_for_tests(monkeypatch):

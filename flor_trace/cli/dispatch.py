@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
 from flor_trace.errors import FlorTraceError
+
+TYPE_CHECKING = False  # as in `typing`, which is slow to import
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: Command to one line of help; each has a module of this package with ``main(arguments) -> int``.
 COMMANDS = {
     "run": "record a program (also without the word: flor_trace main.py)",
+    "exec": "run any command, and record the Python programs that it starts",
     "ls": "list the recorded runs",
     "show": "show one run: configuration, loops, checkpoints, what was lost",
     "replay": "ask recorded runs a new question",
@@ -42,7 +46,12 @@ def _dispatch(arguments: list[str]) -> int:
 
         print(f"flor_trace {__version__}")
         return 0
-    if first in COMMANDS and not Path(first).is_file():
+    command = first if first in COMMANDS and not os.path.isfile(first) else "run"
+    if command == "run":
+        from flor_trace.cli import restart  # noqa: PLC0415 - no other command needs it
+
+        restart.with_known_hash_seed()
+    if command == first:
         module = importlib.import_module(f"flor_trace.cli.{first}")
         return int(module.main(arguments[1:]))
     from flor_trace.cli import run  # noqa: PLC0415
