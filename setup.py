@@ -4,6 +4,7 @@ import os
 from glob import glob
 
 from setuptools import Extension, setup
+from setuptools.command.build_py import build_py
 
 MODE = os.environ.get("FLOR_TRACE_BUILD_NATIVE", "auto")  # noqa: TID251 - before settings exist
 if MODE not in ("auto", "require", "off"):
@@ -20,4 +21,35 @@ NATIVE = Extension(
     optional=MODE == "auto",
 )
 
-setup(ext_modules=[] if MODE == "off" else [NATIVE])
+#: Asks, at the start of each Python below `flor_trace exec`, whether to record its program.
+HOOK = "flor_trace_exec.pth"
+
+
+class BuildWithHook(build_py):
+    """Puts the .pth file at the top of the wheel, from where it gets beside the packages.
+
+    That of an editable install has nothing else of ours in it: its content is gathered in the
+    directory that `install` is told to install to.
+    """
+
+    def run(self):
+        """Build the modules, and put the hook where they go."""
+        super().run()
+        if self.editable_mode:
+            directory = self.distribution.get_command_obj("install").install_lib
+            self.copy_file(HOOK, os.path.join(directory, HOOK))
+        else:
+            self.mkpath(self.build_lib)
+            self.copy_file(HOOK, os.path.join(self.build_lib, HOOK))
+
+    def get_outputs(self, include_bytecode=True):
+        """Return the files that `run` makes."""
+        outputs = super().get_outputs(include_bytecode)
+        return outputs if self.editable_mode else [*outputs, os.path.join(self.build_lib, HOOK)]
+
+    def get_source_files(self):
+        """Return what a source distribution must have for `run`."""
+        return [*super().get_source_files(), HOOK]
+
+
+setup(cmdclass={"build_py": BuildWithHook}, ext_modules=[] if MODE == "off" else [NATIVE])

@@ -269,10 +269,9 @@ def launch() -> dict[str, int | str]:
     return found if "rank" in found else {}
 
 
-def summary_file() -> Path | None:
+def summary_file() -> str | None:
     """Where a job of GitHub Actions collects what it shows of its steps, None elsewhere."""
-    path = os.environ.get("GITHUB_STEP_SUMMARY")
-    return Path(path) if path else None
+    return os.environ.get("GITHUB_STEP_SUMMARY") or None
 
 
 def strict() -> bool:

@@ -46,6 +46,10 @@ def _dispatch(arguments: list[str]) -> int:
 
         print(f"flor_trace {__version__}")
         return 0
+    if first == "--below-exec":
+        from flor_trace.cli import below  # noqa: PLC0415
+
+        return below.main(arguments[1:])
     command = first if first in COMMANDS and not os.path.isfile(first) else "run"
     if command == "run":
         from flor_trace.cli import restart  # noqa: PLC0415 - no other command needs it

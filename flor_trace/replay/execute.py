@@ -177,7 +177,7 @@ def _run_worker(run: RecordedRun, scratch: Path, task: Path) -> int:
 
 
 def _environment(run: RecordedRun, scratch: Path) -> dict[str, str]:
-    environ = settings.environment()
+    environ = settings.environment_for_replay()
     for name in settings.RECORDED_VARIABLES:
         environ.pop(name, None)
     environ.update(run.header["env"])

@@ -220,6 +220,7 @@ class RecordSession:
                 "include": list(settings.include),
                 "left_out": left_out,
             }
+                "launch": environment.launch(),
         )
         if problem is not None:
             self._guard.failed("saving the code: this run cannot be replayed", problem)
@@ -290,6 +291,15 @@ class RecordSession:
         print(
             f"flor_trace: recorded run {self.runid}{name}, {self._recorder.iterations} iterations, "
             f"{checkpoints} checkpoints; see flor_trace ls",
+        self._summarise()
+
+    def _summarise(self) -> None:
+        page = environment.summary_file()
+        if page is None or self._settings.summary == "off":
+            return
+        from flor_trace.session import summary  # noqa: PLC0415 - only CI jobs have such a page
+
+        summary.write(Path(page), self.store.run_dir(self.runid) / "journal")
             file=error,
         )
 
