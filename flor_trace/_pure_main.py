@@ -18,24 +18,50 @@ def run_main(
 ) -> int:
     """Evaluate code with globals, or call a callable with a tuple, as the program of this process.
 
-    Returns 0, or 1 when an exception ended it, which has then been printed.  Raises the program's
-    SystemExit.
+    Returns 0, or 1 when an exception ended it, which has then been printed, 130 when that was a
+    KeyboardInterrupt.  Raises SystemExit where the program does, with the same status; what the
+    program wants to say by it has been said.
     """
     _check(what, arguments, on_error)
     try:
         _evaluate(what, arguments)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - the program's own, of whatever kind
         error.__traceback__ = _without_ours(error.__traceback__)
         _flush_after(what)
         _Telling(on_error, error)
-        if isinstance(error, SystemExit):
-            raise
-        _print(error)
-        if type(error) is KeyboardInterrupt:
+        if isinstance(error, SystemExit) and not sys.flags.inspect:
+            status = _told_exit(error)
+        else:
+            _print(error)
+            if type(error) is not KeyboardInterrupt:
+                return 1
             _note_interrupt()
-        return 1
-    _flush_after(what)
-    return 0
+            return 130
+        _drop(error)
+    else:
+        _flush_after(what)
+        return 0
+    raise SystemExit(status)
+
+
+def _told_exit(error: SystemExit) -> object:
+    """What a program gives to ``sys.exit``, told as the interpreter tells it; the exit status."""
+    code: object = getattr(error, "code", error)
+    if code is None or isinstance(code, int):
+        return code
+    stream = sys.stderr
+    if stream is not None:
+        try:
+            stream.write(str(code))
+            stream.write("\n")
+        except (OSError, ValueError, AttributeError, TypeError):
+            return 1  # as the interpreter does: nobody can be told
+    return 1
+
+
+def _drop(error: BaseException) -> None:
+    """Let the frames of the program go before those of ours."""
+    error.__traceback__ = error.__context__ = None
 
 
 def _check(what: object, arguments: object, on_error: object) -> None:

@@ -5,6 +5,7 @@
     FlorTraceError
     ├── UsageError              the command line or a setting is wrong
     │   ├── ScriptNotFound
+    │   ├── ScriptNotRunnable
     │   ├── SettingError
     │   ├── ProbeError          a probe cannot be compiled or placed
     │   └── WhereError          a ``where`` text cannot be evaluated
@@ -42,6 +43,12 @@ class ScriptNotFound(UsageError):
     """There is no such program to record."""
 
     exit_code = 127
+
+
+class ScriptNotRunnable(UsageError):
+    """What there is, is no program."""
+
+    exit_code = 126
 
 
 class SettingError(UsageError):

@@ -97,7 +97,8 @@ else:
             body.append(f"_set(self, {name!r}, {value})" if frozen else f"self.{name} = {value}")
         space["_missing"] = space
         text = f"def __init__({', '.join(given)}):\n  " + "\n  ".join(body or ["pass"])
-        exec(text, space)
+        # Not the text: executing that makes the interpreter forget that SIGINT ended the program.
+        exec(compile(text, "<fields>", "exec"), space)
         init = space["__init__"]
         init.__qualname__ = f"{made.__qualname__}.__init__"
         init.__module__ = made.__module__

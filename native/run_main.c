@@ -1,6 +1,9 @@
 /* Runs a program as the interpreter runs a main program: nothing of ours is on its stack. */
 #include "run_main.h"
 
+/* What a shell says of a program that SIGINT has ended. */
+#define FLOR_INTERRUPTED 130
+
 static void
 flush(const char *name)
 {
@@ -84,6 +87,67 @@ note_interrupt(PyThreadState *thread)
     PyErr_Clear();
 }
 
+/* With `-i` an exit does not end the process, but is printed. */
+static int
+inspecting(void)
+{
+    PyObject *flags = PySys_GetObject("flags"); /* borrowed */
+    PyObject *inspect = flags == NULL ? NULL : PyObject_GetAttrString(flags, "inspect");
+    int truth = inspect == NULL ? 0 : PyObject_IsTrue(inspect);
+    Py_XDECREF(inspect);
+    return truth > 0;
+}
+
+/* What a program gives to sys.exit(), told as the interpreter tells it; returns the exit status. */
+static PyObject *
+told_exit(PyObject *code)
+{
+    if (code == Py_None || PyLong_Check(code)) {
+        return Py_NewRef(code);
+    }
+    PyObject *stream = PySys_GetObject("stderr");
+    Py_XINCREF(stream);
+    if (stream != NULL && stream != Py_None) {
+        PyFile_WriteObject(code, stream, Py_PRINT_RAW);
+    }
+    else {
+        PyObject_Print(code, stderr, Py_PRINT_RAW);
+        fflush(stderr);
+    }
+    PyErr_Clear();
+    PySys_WriteStderr("\n");
+    Py_XDECREF(stream);
+    return PyLong_FromLong(1);
+}
+
+/* The interpreter exits where it meets a SystemExit.  Here callers of ours lie below, and what they
+   hold would stay alive while everything is torn down: they are left by an exception of ours,
+   after the program's own, with all its frames, is gone as it is there. */
+static void
+renew_exit(void)
+{
+    fflush(stdout);
+    PyObject *exit = flor_raised();
+    FlorError error = flor_take_error();
+    PyObject *code = PyObject_GetAttrString(exit, "code");
+    if (code == NULL) {
+        PyErr_Clear();
+        code = Py_NewRef(exit);
+    }
+    Py_DECREF(exit);
+    PyObject *status = told_exit(code);
+    Py_DECREF(code);
+    flor_give_error(error);
+    PyErr_Clear();
+    PyObject *fresh = status == NULL ? NULL : PyObject_CallOneArg(PyExc_SystemExit, status);
+    Py_XDECREF(status);
+    if (fresh != NULL) {
+        PyErr_SetObject(PyExc_SystemExit, fresh);
+        Py_DECREF(fresh);
+    }
+}
+
+/* Returns the exit status, or -1 with a SystemExit. */
 static int
 run(PyThreadState *thread, PyObject *what, PyObject *arguments, PyObject *on_error)
 {
@@ -95,9 +159,14 @@ run(PyThreadState *thread, PyObject *what, PyObject *arguments, PyObject *on_err
     }
     int interrupted = PyErr_Occurred() == PyExc_KeyboardInterrupt;
     tell(thread, on_error);
-    PyErr_Print(); /* does not return from a SystemExit */
+    if (PyErr_ExceptionMatches(PyExc_SystemExit) && !inspecting()) {
+        renew_exit();
+        return -1;
+    }
+    PyErr_Print();
     if (interrupted) {
         note_interrupt(thread);
+        return FLOR_INTERRUPTED;
     }
     return 1;
 }
@@ -142,5 +211,5 @@ flor_run_main(PyObject *Py_UNUSED(module), PyObject *args)
     int status = run(thread, what, arguments, on_error);
     flor_set_top_frame(thread, below);
     flor_recursion_restore(thread, recursion);
-    return PyLong_FromLong(status);
+    return status < 0 ? NULL : PyLong_FromLong(status);
 }

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
 
 from flor_trace import settings as environment
 from flor_trace.errors import UsageError
+from flor_trace.session.program import PlainInstead, Program
+from flor_trace.settings import Settings
 
 #: Option to the setting it gives; a None value is taken from the next argument.
 _OPTIONS: dict[str, tuple[str, str | None]] = {
@@ -29,6 +32,8 @@ USAGE = """\
 usage: flor_trace [run] [OPTIONS] SCRIPT.py [ARGUMENTS]
        flor_trace [run] [OPTIONS] -m MODULE [ARGUMENTS]
        flor_trace [run] [OPTIONS] -c CODE [ARGUMENTS]
+
+A directory or zip file with a __main__.py is a program, too, and - is one on standard input.
 
 Run a program exactly as python does, and record its loops.  Everything after the
 program belongs to the program.
@@ -53,23 +58,35 @@ def main(arguments: Sequence[str]) -> int:
     if options is None:
         print(USAGE, end="")
         return 0
-    mode, target, own = _target(rest)
-    start = Path(target).absolute().parent if mode == "script" else Path.cwd()
+    program = _target(rest)
+    start = (program.main_file or Path.cwd() / "-").absolute().parent
     settings = environment.load(start, options)
+    plain = [*_interpreter(), *rest]
     if not settings.enabled:
-        _run_plainly(len(rest), rest)
+        _run_plainly(plain)
     seed = environment.take_drawn_hash_seed()
     if seed is None:
         seed = environment.hash_seed()
-    from flor_trace.session.program import Program  # noqa: PLC0415
-
-    program = Program(mode, target, own)  # type: ignore[arg-type]
     program.check()
-    if seed is None and not sys.flags.ignore_environment:
-        _restart_with_hash_seed()
+    if program.mode == "stdin" and os.isatty(0):
+        print("flor_trace: a dialogue is not recorded; this is python alone", file=sys.stderr)
+        _run_plainly(plain)
+    return _record(program.with_source(), settings, seed, plain)
+
+
+def _record(program: Program, settings: Settings, seed: int | None, plain: list[str]) -> int:
     from flor_trace.session.record import RecordSession  # noqa: PLC0415
 
-    return RecordSession(program, settings, seed).run()
+    session = RecordSession(program, settings, seed)
+    # A program that starts itself anew by these words is then the same under both, too.
+    sys.orig_argv[1:] = plain[1:]
+    try:
+        return session.run()
+    except PlainInstead:
+        session.close()
+        if program.source is not None:
+            _give_back(program.source)
+        _run_plainly(plain)
 
 
 def _split(arguments: list[str]) -> tuple[dict[str, str] | None, list[str]]:
@@ -82,7 +99,7 @@ def _split(arguments: list[str]) -> tuple[dict[str, str] | None, list[str]]:
         if word == "--":
             return options, arguments[1:]
         name, _, value = word.partition("=")
-        if not word.startswith("-") or word in ("-m", "-c"):
+        if not word.startswith("-") or word in ("-m", "-c", "-"):
             return options, arguments
         if name not in _OPTIONS:
             near = get_close_matches(name, _OPTIONS, 1)
@@ -106,14 +123,16 @@ def _add(options: dict[str, str], setting: str, value: str) -> None:
     options[setting] = value
 
 
-def _target(rest: list[str]) -> tuple[str, str, tuple[str, ...]]:
+def _target(rest: list[str]) -> Program:
     if not rest:
         raise UsageError("there is no program to record; give SCRIPT.py, -m MODULE or -c CODE")
     if rest[0] in ("-m", "-c"):
         if len(rest) < 2:
             raise UsageError(f"{rest[0]} needs what to run after it")
-        return "module" if rest[0] == "-m" else "command", rest[1], tuple(rest[2:])
-    return "script", rest[0], tuple(rest[1:])
+        return Program("module" if rest[0] == "-m" else "command", rest[1], tuple(rest[2:]))
+    if rest[0] == "-":
+        return Program("stdin", "-", tuple(rest[1:]))
+    return Program.at(rest[0], tuple(rest[1:]))
 
 
 def _interpreter() -> list[str]:
@@ -125,13 +144,17 @@ def _interpreter() -> list[str]:
     return [sys.executable, *ours[1:-1]]
 
 
-def _run_plainly(count: int, rest: list[str]) -> NoReturn:
+def _run_plainly(command: list[str]) -> NoReturn:
     """Replace this process by the program under plain python."""
-    os.execv(sys.executable, [*_interpreter(), *rest])
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os.execve(sys.executable, command, environment.environment_for_plain_run())
 
 
-def _restart_with_hash_seed() -> NoReturn:
-    """Start over with a hash seed that we know: set order is data in many programs."""
-    seed = int.from_bytes(os.urandom(4), "big")
-    environ = environment.environment_with_hash_seed(seed)
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)
+def _give_back(source: bytes) -> None:
+    """Make a program that was read from standard input be there again."""
+    fd = os.memfd_create("stdin")
+    os.write(fd, source)
+    os.lseek(fd, 0, os.SEEK_SET)
+    os.dup2(fd, 0)

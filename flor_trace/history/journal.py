@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from flor_trace._speedups import digest
+from flor_trace.descriptors import Kept, aside
 from flor_trace.errors import JournalDamaged, StoreError
 
 VERSION = 1
@@ -55,16 +56,17 @@ class JournalWriter:
         self._end = 0
         self._torn = self._writing = self._sync_failed = self._name_is_durable = False
         try:
-            self._fd: int | None = os.open(
+            fd = os.open(
                 path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600
             )
         except OSError as error:
             raise self._failed("made", error) from error
+        self._file: Kept | None = Kept(path.absolute(), fd)
         self._add(_HEADER)
         try:
             self.flush()
         except StoreError:
-            os.close(self._fd)
+            self._file.close()
             path.unlink(missing_ok=True)
             raise
 
@@ -80,8 +82,8 @@ class JournalWriter:
         if not 0 < len(payload) <= _LARGEST_FRAME:
             raise ValueError(f"a frame of {len(payload)} bytes is too long for a journal")
         with self._lock:
-            if self._fd is None or self._waiting > _KEPT_WHEN_FULL:
-                why = "it is closed" if self._fd is None else "too much is waiting to be written"
+            if self._file is None or self._waiting > _KEPT_WHEN_FULL:
+                why = "it is closed" if self._file is None else "too much is waiting to be written"
                 raise StoreError(f"A frame was not added to the journal {self._path}: {why}.")
             self._add(_FRAME.pack(len(payload), digest(payload)[:8]) + payload)
             if self._waiting >= FLUSH_BYTES or _now() - self._written_at >= FLUSH_SECONDS:
@@ -96,11 +98,11 @@ class JournalWriter:
             return
         with self._lock:
             # A signal handler that interrupts the writing only adds its frames.
-            if not self._frames or self._fd is None or self._writing:
+            if not self._frames or self._file is None or self._writing:
                 return
             self._writing = True
             try:
-                self._write(self._fd)
+                self._write(self._file.number())
             except OSError as error:
                 raise self._failed("written", error) from error
             finally:
@@ -116,7 +118,7 @@ class JournalWriter:
             return
         with self._lock:
             self.flush()
-            if self._fd is None:
+            if self._file is None:
                 return
             if self._sync_failed:
                 raise StoreError(
@@ -125,7 +127,7 @@ class JournalWriter:
                 )
             try:
                 self._sync_failed = True
-                self._sync(self._fd)
+                self._sync(self._file.number())
                 self._sync_failed = False
             except OSError as error:
                 raise self._failed("brought to the disk", error) from error
@@ -138,9 +140,9 @@ class JournalWriter:
             try:
                 self.flush()
             finally:
-                fd, self._fd = self._fd, None
-                if fd is not None:
-                    os.close(fd)
+                file, self._file = self._file, None
+                if file is not None:
+                    file.close()
 
     def _add(self, data: bytes) -> None:
         self._frames.append(data)
@@ -265,7 +267,7 @@ def _decode(payload: bytes) -> object:
 
 
 def _sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = aside(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     try:
         os.fsync(fd)
     finally:

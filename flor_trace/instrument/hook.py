@@ -56,6 +56,11 @@ class Loader(SourceFileLoader):
         return super().get_code(fullname) if code is None else code
 
 
+# Programs look at the type of `__loader__` by its name, and print it.
+Loader.__module__ = SourceFileLoader.__module__
+Loader.__name__ = Loader.__qualname__ = SourceFileLoader.__qualname__
+
+
 class Installed:
     """The import hook while it is in place; usable in ``with``."""
 

@@ -31,8 +31,9 @@ from flor_trace.replay.verdicts import Verdicts
 from flor_trace.runtime.nest import Instance, Loop, Nest
 from flor_trace.runtime.scope import Modules
 from flor_trace.session import seeds
-from flor_trace.session.program import Main, Program
+from flor_trace.session.program import Main, Mode, PlainInstead, Program
 from flor_trace.session.record import ROOT_TOKEN
+from flor_trace.startup import leave_first_path
 from flor_trace.state.encode import decode
 from flor_trace.state.restore import restore
 from flor_trace.state.rng import rng_roots
@@ -145,13 +146,11 @@ class Worker:
     def start(self) -> NoReturn:
         """Run the program; ends the process."""
         header = self.run.header
-        program = Program(header["mode"], header["target"], tuple(header["argv"]))
-        if program.mode == "script":
-            program = Program("script", self._script(), program.arguments)
+        program = self._program(header["mode"])
         self._main = Main(program)
         self._main.install()
         lead_imports(str(self.run.header["root"]), str(self._root))
-        if program.mode == "script":
+        if program.path is not None:
             sys.argv[0] = header["target"]
         self._seed("random", random)
         install(
@@ -163,8 +162,17 @@ class Worker:
             on_failure=self._failed,
         )
         set_handler(self._boundary, self._leave)
-        self._main.run(self._compile_main, self._note)
+        with suppress(PlainInstead):  # the program does not compile, which `_note` has heard
+            self._main.run(self._compile_main, self._note)
         self._finish(complete=False)
+
+    def _program(self, mode: Mode) -> Program:
+        header = self.run.header
+        source, arguments = header.get("source"), tuple(header["argv"])
+        if source is not None:
+            source = source.encode("utf-8", "surrogateescape")
+        program = Program(mode, header["target"], arguments, source)
+        return program if program.main_file is None else Program(mode, self._script(), arguments)
 
     def _script(self) -> str:
         target = str(self.run.header["target"])
@@ -279,6 +287,7 @@ def main(path: str) -> NoReturn:
     for name in ("wanted", "steps", "include"):
         fields[name] = tuple(fields[name])
     task = Task(**fields)
+    leave_first_path()
     worker = Worker(task)
     store = Path(task.store)
     containment = Containment(Path(task.scratch), (store / "packs", store / "runs" / task.runid))

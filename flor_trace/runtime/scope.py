@@ -87,6 +87,10 @@ class Modules:
             self._fixed[module] = namespace
         self._seen = -1
 
+    def forget(self) -> None:
+        """Hold nothing of the program any more."""
+        self._files, self._fixed, self._namespaces, self._seen = {}, {}, {}, -1
+
     @property
     def filenames(self) -> frozenset[str]:
         """The files whose frames belong to the program."""

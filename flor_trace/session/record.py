@@ -56,7 +56,7 @@ class RecordSession:
         self._pid = os.getpid()
         self._began = perf_counter()
         self.status: int | None = None
-        here = program.path or Path.cwd() / "-"
+        here = program.main_file or Path.cwd() / "-"
         self.root, _ = project_root(here)
         store_path = settings.store or self.root / ".flor_trace"
         self.store: Store = open_store(store_path.absolute(), create=True)
@@ -103,7 +103,7 @@ class RecordSession:
             after_in_parent=self._writer.after_fork,
             after_in_child=self._in_child,
         )
-        atexit.register(self._close)
+        atexit.register(self.close)
         self._guard.call("saving the random states", self._seed, "random", sys)
         installed = install(
             self._project,
@@ -114,7 +114,12 @@ class RecordSession:
         )
         os.register_at_fork(after_in_child=installed.stop)
         set_handler(self._boundary, self._leave)
-        self.status = self._main.run(self._compile_main, self._note_error)
+        if self._program.left_alone is not None:
+            self._recorder.lost("loops of the main program", self._program.left_alone)
+        try:
+            self.status = self._main.run(self._compile_main, self._note_error)
+        finally:
+            self._main.release()
         return self.status
 
     def _compile_main(self, source: bytes, path: str) -> CodeType:
@@ -202,6 +207,7 @@ class RecordSession:
                 "mode": program.mode,
                 "target": program.target,
                 "argv": list(program.arguments),
+                "source": _text(program.source),
                 "cwd": _relative(Path.cwd(), self.root),
                 "root": str(self.root),
                 "python": platform.python_version(),
@@ -227,13 +233,13 @@ class RecordSession:
         self._journal.flush()
 
     def _main_file(self) -> str:
-        path = self._program.path
+        path = self._program.main_file
         if path is not None:
             return _relative(path.resolve(), self.root)
-        return self._program.target if self._program.mode == "module" else "-c"
+        return "-c" if self._program.mode == "command" else self._program.target
 
     def _snapshot(self) -> tuple[str | None, list[list[str]], SnapshotError | None]:
-        script = self._program.path
+        script = self._program.main_file
         try:
             snapshot = take_snapshot(
                 self.root,
@@ -258,11 +264,14 @@ class RecordSession:
         self._checkpointer.forget()
         self._guard.failed("writing a checkpoint", error)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Finish the record; further calls do nothing."""
         if os.getpid() != self._pid:
             return
+        self._pid = -1
         set_handler(None, None)
         self._guard.call("finishing the record", self._finish)
+        self._modules.forget()
 
     def _finish(self) -> None:
         self._writer.drain(DRAIN_SECONDS)
@@ -315,6 +324,11 @@ class _DurableJournal:
         self._journal.append(frame)
         if frame["t"] in ("checkpoint", "exit"):
             self._journal.sync()
+
+
+def _text(source: bytes | None) -> str | None:
+    """A program that is in no file, as the journal holds it: any bytes have a form."""
+    return None if source is None else source.decode("utf-8", "surrogateescape")
 
 
 def _relative(path: Path, root: Path) -> str:

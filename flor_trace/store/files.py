@@ -9,6 +9,8 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from flor_trace.descriptors import aside
+
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
 
@@ -21,7 +23,7 @@ _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 def create(path: Path) -> int:
     """Return a descriptor of a new file that only appends; raise `FileExistsError` if it exists."""
-    return os.open(path, _NEW, FILE_MODE)
+    return aside(os.open(path, _NEW, FILE_MODE))
 
 
 def open_regular(path: Path) -> int:
@@ -30,7 +32,7 @@ def open_regular(path: Path) -> int:
     A store may come from somebody else: following a link would leave it, and opening a pipe would
     hang.
     """
-    fd = os.open(path, _READ)
+    fd = aside(os.open(path, _READ))
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise OSError(errno.EINVAL, "not a regular file", str(path))
@@ -80,7 +82,7 @@ def sync_data(fd: int) -> None:
 
 def sync_directory(path: Path) -> None:
     """Make the names in a directory durable, where the file system has a call for that."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = aside(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     try:
         os.fsync(fd)
     except OSError as error:

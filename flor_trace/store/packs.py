@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from flor_trace.descriptors import Kept
 from flor_trace.errors import StoreError, StoreNotWritable
 from flor_trace.store import files
 from flor_trace.store.framing import (
@@ -179,7 +180,8 @@ class _OpenPack:
 
     def __init__(self, packs: Path, name: str) -> None:
         self._packs = packs
-        self._name, self._fd = _create(packs, name)
+        self._name, fd = _create(packs, name)
+        self._file = Kept(self.path.absolute(), fd)
         self._entries: list[Entry] = []
         self._durable = 0
         self._durable_end = self.end = len(PACK_HEADER)
@@ -198,9 +200,9 @@ class _OpenPack:
     def append(self, key: Key, header: bytes, body: bytes | memoryview) -> None:
         """Write one chunk after the last; raise OSError, upon which the pack is as before."""
         if self._torn:
-            os.ftruncate(self._fd, self.end)
+            os.ftruncate(self._file.number(), self.end)
         self._torn = True
-        files.write_all(self._fd, [header, body])
+        files.write_all(self._file.number(), [header, body])
         self._entries.append(Entry(key, self.end, len(body)))
         self.end += HEADER_SIZE + len(body)
         self._torn = False
@@ -209,7 +211,7 @@ class _OpenPack:
         """Bring all chunks to the disk; after an OSError `sync` must not be called again."""
         if self._durable == len(self._entries):
             return
-        files.sync_data(self._fd)
+        files.sync_data(self._file.number())
         if not self._name_is_durable:
             files.sync_directory(self._packs)
             self._name_is_durable = True
@@ -217,7 +219,7 @@ class _OpenPack:
 
     def finish(self) -> None:
         """Close the file and write the index of its durable chunks, if there are any."""
-        os.close(self._fd)
+        self._file.close()
         if self._durable:
             index = Index(self._durable_end, tuple(self._entries[: self._durable]))
             # Without an index the pack is as good, and walked through when it is read.

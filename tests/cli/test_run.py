@@ -6,6 +6,7 @@ import pytest
 
 from flor_trace.cli import dispatch, run
 from flor_trace.errors import UsageError
+from flor_trace.session.program import Program
 
 
 def split(*words):
@@ -24,6 +25,7 @@ def split(*words):
         (["--log", "a", "--log=b,c", "a.py"], {"log": "a,b,c"}, ["a.py"]),
         (["--name", "x", "--name", "y", "a.py"], {"name": "y"}, ["a.py"]),
         (["--", "-odd.py", "-q"], {}, ["-odd.py", "-q"]),
+        (["-q", "-", "-q"], {"quiet": "1"}, ["-", "-q"]),
         (["-c", "print(1)", "-q"], {}, ["-c", "print(1)", "-q"]),
         (["--overhead", "1%", "a.py", "--help"], {"overhead": "1%"}, ["a.py", "--help"]),
         ([], {}, []),
@@ -63,12 +65,13 @@ def test_a_wrong_option_is_explained(words, message):
     ("rest", "target"),
     [
         (["a.py", "1"], ("script", "a.py", ("1",))),
+        (["-", "1"], ("stdin", "-", ("1",))),
         (["-m", "pkg.mod", "-q"], ("module", "pkg.mod", ("-q",))),
         (["-c", "x", "y"], ("command", "x", ("y",))),
     ],
 )
-def test_the_program_is_a_script_a_module_or_a_command(rest, target):
-    assert run._target(rest) == target
+def test_the_program_is_what_python_takes_it_for(rest, target):
+    assert run._target(rest) == Program(*target)
 
 
 @pytest.mark.parametrize("rest", [[], ["-m"], ["-c"]])
@@ -98,6 +101,11 @@ def test_the_interpreters_own_options_are_kept(monkeypatch, original, arguments,
 # -- which command ---------------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def known_hash_seed(monkeypatch):
+    monkeypatch.setenv("PYTHONHASHSEED", "1")  # otherwise the process is started over with one
+
+
 def test_errors_of_ours_are_one_message_and_a_status(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
@@ -110,9 +118,9 @@ def test_errors_of_ours_are_one_message_and_a_status(capsys, tmp_path, monkeypat
     assert "Traceback" not in err
 
 
-def test_a_directory_is_no_program(tmp_path, capsys):
-    assert dispatch.main([str(tmp_path)]) == 127
-    assert "is a directory" in capsys.readouterr().err
+def test_a_directory_without_a_main_program_is_none(tmp_path, capsys):
+    assert dispatch.main([str(tmp_path)]) == 126
+    assert "a directory without a __main__.py" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [[], ["-h"], ["--help"], ["help"]])
@@ -129,7 +137,7 @@ def test_the_version_is_told(capsys):
     assert capsys.readouterr().out == f"flor_trace {__version__}\n"
 
 
-@pytest.mark.parametrize("command", [c for c in dispatch.COMMANDS if c != "run"])
+@pytest.mark.parametrize("command", [c for c in dispatch.COMMANDS if c not in ("run", "exec")])
 def test_every_command_has_help_and_refuses_what_it_does_not_know(command, capsys):
     with pytest.raises(SystemExit) as caught:
         dispatch.main([command, "--help"])

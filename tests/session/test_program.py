@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
-from flor_trace.errors import ScriptNotFound
+from flor_trace.errors import ScriptNotFound, ScriptNotRunnable
 from flor_trace.session.program import Program
 from flor_trace.session.seeds import exit_status, initial_state
 from flor_trace.store.memory import MemoryStore
@@ -27,9 +29,9 @@ print(json.dumps([names, sys.argv, sys.path[0], list(sys.modules["__main__"].__d
 #: Starts a program as the recorder does, but does not record it.
 OURS = """
 import sys
-sys.path.insert(0, {root!r})
+sys.path[0] = {root!r}
 from flor_trace.session.program import Main, Program
-sys.path.pop(0)
+del sys.path[0]
 main = Main(Program({mode!r}, {target!r}, {arguments!r}))
 main.install()
 main.run(lambda source, path: compile(source, path, "exec", dont_inherit=True), lambda error: None)
@@ -79,17 +81,75 @@ def test_a_module_sees_what_plain_python_shows_it(project):
     assert ours("module", "sub.x", ["a"], project) == seen(["-m", "sub.x", "a"], project)
 
 
-@pytest.mark.parametrize(
-    ("target", "why"), [("nowhere.py", "does not exist"), ("sub", "is a directory")]
-)
-def test_a_script_that_cannot_be_run_is_told_from_others(project, monkeypatch, target, why):
+@pytest.mark.parametrize("target", ["app", "app.pyz", "app/", "app/__main__.py"])
+def test_a_directory_or_archive_sees_what_plain_python_shows_it(project, target):
+    (project / "app").mkdir()
+    (project / "app" / "__main__.py").write_text(LOOK)
+    with ZipFile(project / "app.pyz", "w") as archive:
+        archive.writestr("__main__.py", LOOK)
+    mode = {"app.pyz": "zip", "app/__main__.py": "script"}.get(target, "directory")
+
+    assert Program.at(str(project / target), ()).mode == mode
+    assert ours(mode, target, ["a"], project) == seen([target, "a"], project)
+
+
+def test_a_script_that_does_not_exist_is_told_from_others(project, monkeypatch):
     monkeypatch.chdir(project)
 
-    with pytest.raises(ScriptNotFound, match=why) as caught:
-        Program("script", target).check()
+    with pytest.raises(ScriptNotFound, match="does not exist") as caught:
+        Program.at("nowhere.py", ()).check()
 
-    assert str(project / target) in str(caught.value)
+    assert str(project / "nowhere.py") in str(caught.value)
     assert caught.value.exit_code == 127
+
+
+def test_what_is_no_program_is_told_from_what_is_not_there(project, monkeypatch):
+    monkeypatch.chdir(project)
+    with ZipFile(project / "empty.zip", "w") as archive:
+        archive.writestr("other.py", "")
+
+    for target, why in (("sub", "a directory without"), ("empty.zip", "a zip file without")):
+        with pytest.raises(ScriptNotRunnable, match=why) as caught:
+            Program.at(target, ()).check()
+        assert caught.value.exit_code == 126
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_not_runnable(project):
+    (project / "x.py").chmod(0)
+
+    with pytest.raises(ScriptNotRunnable, match="may not be read"):
+        Program.at(str(project / "x.py"), ()).check()
+
+
+def test_a_pipe_is_read_once_and_a_file_when_it_runs(project):
+    os.mkfifo(project / "pipe")
+    writer = threading.Thread(target=lambda: (project / "pipe").write_text("print(1)"))
+    writer.start()
+    read = Program.at(str(project / "pipe"), ()).with_source()
+    writer.join()
+
+    assert (read.source, read.main_file) == (b"print(1)", None)
+    assert Program.at(str(project / "x.py"), ()).with_source().source is None
+
+
+def test_our_imports_give_way_to_the_programs_own_modules(project):
+    (project / "queue.py").write_text("mine = True")
+    (project / "json").mkdir()
+    (project / "json" / "__init__.py").write_text("mine = True")
+    (project / "time.py").write_text("mine = True")  # python itself has this one built in
+    (project / "x.py").write_text(
+        "import sys\nnames = {n: hasattr(__import__(n), 'mine') for n in sys.argv[1:]}\n"
+        "sys.stdout.write(str(names).replace(\"'\", '\"').lower())"
+    )
+    words = ["queue", "json", "time", "copy"]
+    code = OURS.format(root=str(ROOT), mode="script", target="x.py", arguments=tuple(words))
+    ours = "import flor_trace.startup, queue, json.decoder, copy\nfrom flor_trace.session"
+
+    found = seen(["-c", code.replace("from flor_trace.session", ours)], project)
+
+    assert found == seen(["x.py", *words], project)
+    assert found == {"queue": True, "json": True, "time": False, "copy": False}
 
 
 def test_modules_and_commands_have_no_path_to_check():
