@@ -11,9 +11,11 @@ from pathlib import Path
 from flor_trace.errors import SnapshotError
 from flor_trace.history.git import IDENTITY, Finished, Git
 from flor_trace.history.objects import Entry
-from flor_trace.records import dataclass
+from flor_trace.records import dataclass, replace
 
 _BRANCH = re.compile(r"[A-Za-z0-9_][\w.+-]*(/[A-Za-z0-9_][\w.+-]*)*", re.ASCII)
+
+_ALGORITHMS = {40: "sha1", 64: "sha256"}  #: by the length of an object's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Tip:
     commit: str
     tree: str
     parents: tuple[str, ...]
-    checked_out: str  #: the work tree that has the branch checked out, or nothing
+    checked_out: str = ""  #: the work tree that has the branch checked out, as `read_state` says
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,33 +60,52 @@ def read_state(git: Git, ref: str) -> State:
         SnapshotError: if git refuses.
 
     """
-    about = ("rev-parse", "--show-object-format", "HEAD", "--")
-    tips = _tip_command(ref)
-    first, second = git.start(*about), git.start(*tips)
-    head, found = git.collect(first, about), git.collect(second, tips)
-    lines = head.out.decode("ascii", "replace").split("\n")
-    if lines[0] not in ("sha1", "sha256"):
-        raise git.failure(about, head)
-    if found.status:
-        raise git.failure(tips, found)
-    return State(lines[0], lines[1] if head.status == 0 else None, _tip(found.out))
+    head, tip = _resolve(git, ref, "HEAD")
+    known = head or (tip.commit if tip is not None else "")
+    algorithm = _ALGORITHMS.get(len(known)) or _object_format(git)
+    if tip is not None and not git.bare:
+        tip = replace(tip, checked_out=_checked_out(git, ref))
+    return State(algorithm, head, tip)
 
 
 def read_tip(git: Git, ref: str) -> Tip | None:
     """The newest commit of `ref`, or None while there is no such branch."""
-    return _tip(git.run(*_tip_command(ref)))
+    return _resolve(git, ref, ref)[1]
 
 
-def _tip_command(ref: str) -> tuple[str, ...]:
-    fields = "%(objectname)%00%(tree)%00%(parent)%00%(worktreepath)"
-    return "for-each-ref", "--count=1", f"--format={fields}", ref
+def _resolve(git: Git, ref: str, other: str) -> tuple[str | None, Tip | None]:
+    """What `other` names, and the tip of `ref`, from one git process."""
+    asked = (other, ref, f"{ref}^{{tree}}", f"{ref}^1", f"{ref}^2")
+    feed = "".join(f"{name}\n" for name in asked).encode()
+    out = git.run("cat-file", "--batch-check=%(objectname)", stdin=feed)
+    # What is not there gives a line of several words.
+    given = [None if " " in line else line for line in fsdecode(out).splitlines()]
+    found, commit, tree, *parents = given
+    if commit is None or tree is None:
+        return found, None
+    return found, Tip(commit, tree, tuple(name for name in parents if name is not None))
 
 
-def _tip(out: bytes) -> Tip | None:
-    if not out.strip():
-        return None
-    commit, tree, parents, checked_out = fsdecode(out.removesuffix(b"\n")).split("\0")
-    return Tip(commit, tree, tuple(parents.split()), checked_out)
+def _object_format(git: Git) -> str:
+    """The object format of a repository that has no commits yet."""
+    about = ("rev-parse", "--show-object-format")
+    answer = fsdecode(git.run(*about)).strip()
+    if answer not in _ALGORITHMS.values():
+        raise SnapshotError(
+            f"git in {git.directory} names its objects by {answer!r}, which this release of "
+            "flor_trace does not know; use a newer one"
+        )
+    return answer
+
+
+def _checked_out(git: Git, ref: str) -> str:
+    """The work tree that has the branch checked out, or nothing."""
+    common = git.directory / ".git"
+    plain = common.is_dir() and not (common / "reftable").exists()
+    linked = plain and (common / "worktrees").exists()
+    if plain and not linked and not (common / "HEAD").is_symlink():
+        return str(git.directory) if (common / "HEAD").read_text() == f"ref: {ref}\n" else ""
+    return fsdecode(git.run("for-each-ref", "--format=%(worktreepath)", ref)).strip()
 
 
 def make_commit(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
 
 from flor_trace import settings
 from flor_trace.errors import SnapshotError
+from flor_trace.history import spawn
 from flor_trace.records import dataclass
+
+TYPE_CHECKING = False  # as in `typing`, which is slow to import
+if TYPE_CHECKING:
+    import subprocess
+    from typing import IO
 
 #: Who makes the commits of the shadow branch, whatever identity the user has or lacks.
 IDENTITY = "flor_trace <flor_trace@localhost>"
@@ -75,19 +79,16 @@ class Git:
         """Git on another work tree, with the same environment."""
         return Git(directory, env=self._given)
 
-    def finish(
-        self, *args: str, stdin: bytes | IO[bytes] = b"", timeout: float = TIMEOUT
-    ) -> Finished:
+    def finish(self, *args: str, stdin: bytes = b"", timeout: float = TIMEOUT) -> Finished:
         """Run a command and return what it gave back, whatever its exit status.
 
         Raises:
             SnapshotError: if git is missing, cannot be started, or takes longer than `timeout`.
 
         """
-        process = self.start(*args, stdin=stdin)
-        return self.collect(process, args, stdin if isinstance(stdin, bytes) else None, timeout)
+        return self.collect(self.start(*args, stdin=stdin), args, timeout)
 
-    def run(self, *args: str, stdin: bytes | IO[bytes] = b"", timeout: float = TIMEOUT) -> bytes:
+    def run(self, *args: str, stdin: bytes = b"", timeout: float = TIMEOUT) -> bytes:
         """Run a command and return its output.
 
         Raises:
@@ -99,36 +100,23 @@ class Git:
             raise self.failure(args, done)
         return done.out
 
-    def start(self, *args: str, stdin: bytes | IO[bytes] = b"") -> subprocess.Popen[bytes]:
-        """Start a command; bytes for its input are given to `collect`.
+    def start(self, *args: str, stdin: bytes = b"") -> spawn.Running:
+        """Start a command, for `collect`.
 
         Raises:
             SnapshotError: if git is missing or cannot be started.
 
         """
-        command = [self._executable(), *self._options(), *args]
-        feed: int | IO[bytes] = stdin if not isinstance(stdin, bytes) else subprocess.PIPE
+        program, *words = self._command(args)
+        if not self.bare:
+            words[:0] = ["-C", str(self.directory)]
         try:
-            return subprocess.Popen(
-                command,
-                stdin=feed,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=self._env,
-                cwd=self.directory if not self.bare else None,
-            )
+            return spawn.start(program, words, self._env, stdin)
         except OSError as error:
-            raise SnapshotError(
-                f"git could not be started in {self.directory}: {error}; "
-                "check that the directory exists and that git can be run"
-            ) from error
+            raise self._not_started(error) from error
 
     def collect(
-        self,
-        process: subprocess.Popen[bytes],
-        args: Sequence[str],
-        feed: bytes | None = b"",
-        timeout: float = TIMEOUT,
+        self, running: spawn.Running, args: Sequence[str], timeout: float = TIMEOUT
     ) -> Finished:
         """Wait for a started command and return what it gave back.
 
@@ -136,20 +124,35 @@ class Git:
             SnapshotError: if it takes longer than `timeout`.
 
         """
-        with process:
-            try:
-                out, err = process.communicate(feed, timeout)
-            except subprocess.TimeoutExpired as error:
-                process.kill()
-                process.communicate()
-                raise GitTooSlowError(
-                    f"git {args[0]} in {self.directory} took longer than {timeout:g} s and was "
-                    "stopped; run it by hand to see what holds it up"
-                ) from error
-            except BaseException:
-                process.kill()
-                raise
-        return Finished(process.returncode, out, err.decode("utf-8", "replace"), process.pid)
+        try:
+            status, out, err = running.collect(timeout)
+        except spawn.TooSlow as error:
+            raise GitTooSlowError(
+                f"git {args[0]} in {self.directory} took longer than {timeout:g} s and was "
+                "stopped; run it by hand to see what holds it up"
+            ) from error
+        return Finished(status, out, err.decode("utf-8", "replace"), running.pid)
+
+    def stream(self, *args: str, stdin: IO[bytes]) -> subprocess.Popen[bytes]:
+        """Start a command whose output is read while it runs.
+
+        Raises:
+            SnapshotError: if git is missing or cannot be started.
+
+        """
+        import subprocess  # noqa: PLC0415 - not while recording
+
+        try:
+            return subprocess.Popen(
+                self._command(args),
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=self._env,
+                cwd=self.directory if not self.bare else None,
+            )
+        except OSError as error:
+            raise self._not_started(error) from error
 
     def failure(self, args: Sequence[str], done: Finished) -> SnapshotError:
         """The error for a command that failed."""
@@ -159,9 +162,18 @@ class Git:
             f"{_advice(said)}"
         )
 
+    def _not_started(self, error: OSError) -> SnapshotError:
+        return SnapshotError(
+            f"git could not be started in {self.directory}: {error}; "
+            "check that the directory exists and that git can be run"
+        )
+
+    def _command(self, args: Sequence[str]) -> list[str]:
+        return [self._executable(), *self._options(), *args]
+
     def _executable(self) -> str:
         if self._program is None:
-            self._program = shutil.which("git", path=self._env.get("PATH"))
+            self._program = _on_path("git", self._env.get("PATH", os.defpath))
         if self._program is None:
             raise SnapshotError(
                 "git was not found on PATH, so the code cannot be saved; install git, or record "
@@ -184,6 +196,15 @@ def open_repository(repository: Path, env: Mapping[str, str] | None = None) -> G
     return Git(repository, bare=bare, env=env)
 
 
+def _on_path(name: str, folders: str) -> str | None:
+    """The program of that name, as `shutil.which` finds it."""
+    for folder in folders.split(os.pathsep):
+        file = os.path.join(folder, name)
+        if folder and os.path.isfile(file) and os.access(file, os.X_OK):
+            return file
+    return None
+
+
 def _environment(directory: Path, given: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in given.items() if not name.startswith("GIT_")}
     # Without a ceiling, a damaged .git would let git find the repository around this one.
@@ -191,6 +212,8 @@ def _environment(directory: Path, given: Mapping[str, str]) -> dict[str, str]:
 
 
 def _advice(said: str) -> str:
+    if "cannot change to" in said:
+        return "; check that the directory exists and may be entered"
     if "dubious ownership" in said:
         return "; the repository belongs to another user: see safe.directory in git's manual"
     if "not a git repository" in said:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterable
@@ -11,6 +10,17 @@ from flor_trace.history.listing import Found, Listing
 from flor_trace.history.names import BINARY_SUFFIXES, is_code, suffix
 from flor_trace.history.statcache import StatCache
 from flor_trace.records import dataclass, field
+
+TYPE_CHECKING = False  # as in `typing`, which is slow to import
+if TYPE_CHECKING:
+    import hashlib
+    from hashlib import sha1
+else:
+    try:
+        # `hashlib` loads OpenSSL first, which takes longer than most snapshots.
+        from _sha1 import sha1
+    except ImportError:
+        from hashlib import sha1
 
 _SNIFFED = 8000  #: bytes in which git, too, looks for a NUL
 _TRACKED_FACTOR = 16  #: tracked files this much above the limit are taken if git has them already
@@ -59,10 +69,18 @@ class Gathered:
 
 def object_name(kind: str, data: bytes, algorithm: str) -> str:
     """The name that git gives an object."""
-    hasher = hashlib.new(algorithm, usedforsecurity=False)
+    hasher = _hasher(algorithm)
     hasher.update(b"%s %d\0" % (kind.encode(), len(data)))
     hasher.update(data)
     return hasher.hexdigest()
+
+
+def _hasher(algorithm: str) -> hashlib._Hash:
+    if algorithm == "sha1":
+        return sha1(usedforsecurity=False)
+    import hashlib  # noqa: PLC0415 - few repositories need it
+
+    return hashlib.new(algorithm, usedforsecurity=False)
 
 
 def tree_name(entries: Iterable[Entry], algorithm: str) -> str:

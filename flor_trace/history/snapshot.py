@@ -223,7 +223,7 @@ def _commit(
         if vid is not None:
             return vid
         before, tip = tip, read_tip(git, ref)
-        if before == tip:
+        if _commit_of(before) == _commit_of(tip):
             # Either the branch is locked, or an object is gone that index or cache promised.
             contents = _all_contents(asked, listing, gathered)
             alone += 1
@@ -234,6 +234,10 @@ def _commit(
         f"the branch {asked.branch} in {git.directory} could not be advanced; look there for a "
         "stale .lock file, or for another branch whose name begins with this one"
     )
+
+
+def _commit_of(tip: Tip | None) -> str | None:
+    return None if tip is None else tip.commit
 
 
 def _is_snapshot(tip: Tip, tree: str, head: str | None) -> bool:

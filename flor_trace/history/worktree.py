@@ -200,7 +200,7 @@ def _contents(git: Git, entries: Sequence[TreeEntry]) -> Iterator[tuple[TreeEntr
         wanted.write(b"".join(b"%s\n" % entry.blob.encode() for entry in entries))
         wanted.seek(0)
         args = ("cat-file", "--batch", "--buffer")
-        with git.start(*args, stdin=wanted) as process:
+        with git.stream(*args, stdin=wanted) as process:
             assert process.stdout is not None
             for entry in entries:
                 yield entry, _blob(process.stdout, entry)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-import io
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -8,9 +10,11 @@ from typing import Any
 import pytest
 
 from flor_trace.errors import SnapshotError
+from flor_trace.history import git as git_module
 from flor_trace.history.git import Git, GitTooSlowError, open_repository
 
 Repo = Any  # see conftest.py
+ROOT = Path(git_module.__file__).parents[2]
 
 
 def test_output_is_bytes_as_git_wrote_them(repo: Repo) -> None:
@@ -21,10 +25,68 @@ def test_output_is_bytes_as_git_wrote_them(repo: Repo) -> None:
 
 def test_input_may_be_a_file(repo: Repo, tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(b"text")
-    with (tmp_path / "in").open("rb") as file:
-        out = Git(repo.root, env=repo.env).run("hash-object", "--stdin", stdin=file)
+    git = Git(repo.root, env=repo.env)
+    with (
+        (tmp_path / "in").open("rb") as file,
+        git.stream("hash-object", "--stdin", stdin=file) as process,
+    ):
+        assert process.stdout is not None
+        out = process.stdout.read()
     assert len(out.strip()) == 40
-    assert not isinstance(file, io.BytesIO)
+
+
+def test_input_and_output_may_be_larger_than_a_pipe(repo: Repo) -> None:
+    names = b"%s\n" % (b"0" * 40) * 50_000  # git answers while it still reads
+    out = Git(repo.root, env=repo.env).run("cat-file", "--batch-check", stdin=names)
+    assert out == b"%s missing\n" % (b"0" * 40) * 50_000
+
+
+def test_a_command_may_end_without_reading_its_input(repo: Repo) -> None:
+    git = Git(repo.root, env=repo.env)
+    done = git.finish("rev-parse", "--git-dir", stdin=b"x" * 1_000_000)
+    assert done.status == 0
+
+
+def test_no_descriptor_is_left_open_by_commands_that_end_or_are_stopped(repo: Repo) -> None:
+    git = Git(repo.root, env=repo.env)
+    before = os.listdir("/proc/self/fd")
+    git.finish("rev-parse", "--git-dir")
+    with pytest.raises(GitTooSlowError, match=r"took longer than 0\.2 s"):
+        git.finish("-c", "alias.wait=!sleep 20", "wait", timeout=0.2)
+    with pytest.raises(SnapshotError, match="could not be started"):
+        _with_program(Git(repo.root, env=repo.env), "/nowhere/git").run("version")
+    assert os.listdir("/proc/self/fd") == before
+
+
+def _with_program(git: Git, program: str) -> Git:
+    git._program = program
+    return git
+
+
+_CLOSED = """
+import os, sys
+from pathlib import Path
+from flor_trace.history.git import Git
+for fd in map(int, sys.argv[2]):
+    os.close(fd)
+out = Git(Path(sys.argv[1])).run("hash-object", "--stdin", stdin=b"text")
+os.write(3, out)
+"""
+
+
+@pytest.mark.parametrize("closed", ["0", "1", "2", "01", "12", "02", "012"])
+def test_a_process_without_standard_streams_can_run_git(repo: Repo, closed: str) -> None:
+    read, write = os.pipe()
+    code = f"import os; os.dup2({write}, 3)\n" + _CLOSED
+    subprocess.run(
+        [sys.executable, "-c", code, repo.root, closed],
+        pass_fds=[write],
+        env={**os.environ, "PYTHONPATH": os.fspath(ROOT)},
+        timeout=30,
+    )
+    os.close(write)
+    with open(read, "rb") as file:
+        assert file.read().strip() == b"f3a34851d44d6b97c90fbb99dd3d18c261b9a237"
 
 
 def test_a_failing_command_is_an_error_with_what_git_said(repo: Repo) -> None:
@@ -44,7 +106,7 @@ def test_no_git_is_an_error_that_tells_what_to_do(repo: Repo, tmp_path: Path) ->
 
 
 def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(SnapshotError, match="could not be started"):
+    with pytest.raises(SnapshotError, match=r"cannot change to .*; check that the directory"):
         Git(tmp_path / "nowhere").run("version")
 
 
