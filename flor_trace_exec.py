@@ -6,8 +6,6 @@ script, which does what ``flor_trace run`` does: unlike with ``-m``, nothing in 
 directory can then be taken for a module of Python's.  Otherwise no trace of this is left.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 
@@ -45,7 +43,7 @@ _BUILDING = ("PIP_BUILD_TRACKER", "PEP517_BUILD_BACKEND", "_PYPROJECT_HOOKS_BUIL
 def check() -> None:
     """Start over as ``flor_trace run`` if the program is to be recorded; else do nothing."""
     sys.modules.pop(__name__, None)
-    environ = os.environ  # noqa: TID251 - before anything of flor_trace may be imported
+    environ = dict(os.environ)  # noqa: TID251 - before anything of flor_trace may be imported
     root = environ.get(VARIABLE, "")
     if environ.get(PROCESS) == str(os.getpid()) or not _asked(root, environ):
         return
@@ -60,7 +58,7 @@ def check() -> None:
         return  # the program is more important than its record
 
 
-def _asked(root: str, environ: os._Environ[str]) -> bool:
+def _asked(root: str, environ: dict[str, str]) -> bool:
     if root.lower() in ("", *_OFF) or environ.get("FLOR_TRACE", "1").lower() in ("", *_OFF):
         return False
     return not any(name in environ for name in _BUILDING) and _is_python()
@@ -190,7 +188,7 @@ def _in_project(directory: str, root: str) -> bool:
     return False
 
 
-def _additions(environ: os._Environ[str]) -> dict[str, str]:
+def _additions(environ: dict[str, str]) -> dict[str, str]:
     """What the new start is told: that it is one, and a hash seed if there is none."""
     told = {PROCESS: str(os.getpid())}
     if environ.get("PYTHONHASHSEED", "random") in ("", "random") and not _ignores_environment():
