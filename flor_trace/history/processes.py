@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 from pathlib import Path
+
+
+def host_name() -> str:
+    """The name of this machine, as runs have it."""
+    return os.uname().nodename
 
 
 def process_start(pid: int) -> int | None:
@@ -18,7 +22,7 @@ def process_start(pid: int) -> int | None:
 
 def is_alive(host: str, pid: int, started: int | None) -> bool | None:
     """Whether the process lives; None if that cannot be told from this host."""
-    if host != socket.gethostname():
+    if host != host_name():
         return None
     try:
         os.kill(pid, 0)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -26,27 +25,32 @@ class RunDirectories(Protocol):
         """Return the path of the run's directory."""
 
 
-def new_runid(now: datetime) -> RunId:
+def new_runid(now: float) -> RunId:
     """Return a name such as ``261123-154501-k3f9q``: UTC date and time, then chance.
 
-    `now` must know its time zone. The chance comes from the operating system: the program's own
+    `now` is in seconds since the epoch. The chance comes from the operating system: the program's own
     random numbers are left as they are, and two runs with the same seed get different names.
     """
-    if now.tzinfo is None:
-        raise ValueError("the time of a run must have a time zone")
     tail = "".join(_ALPHABET[byte & 31] for byte in os.urandom(_TAIL))
-    return RunId(f"{now.astimezone(UTC):%y%m%d-%H%M%S}-{tail}")
+    return RunId(time.strftime(f"%y%m%d-%H%M%S-{tail}", time.gmtime(now)))
+
+
+def timestamp(now: float) -> str:
+    """Return a time in seconds since the epoch as runs have it: ISO 8601, in UTC."""
+    whole, fraction = divmod(now, 1)
+    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+    return f"{seconds}.{int(fraction * 1e6):06d}+00:00"
 
 
 def claim_run_dir(
-    store: RunDirectories, name: Callable[[datetime], RunId] = new_runid
+    store: RunDirectories, name: Callable[[float], RunId] = new_runid
 ) -> tuple[RunId, Path]:
     """Make the directory of a new run and return its name and path.
 
     No two callers get the same one, on one machine or several. Raises `StoreNotWritable`.
     """
     for _ in range(_ATTEMPTS):
-        runid = name(datetime.now(UTC))
+        runid = name(time.time())
         path = store.run_dir(runid)
         try:
             path.mkdir(mode=0o700)
@@ -108,7 +112,9 @@ def _hint(text: str, candidates: Mapping[RunId, str | None]) -> str:
         for spelling in (run, run[-_TAIL:], name):
             if spelling:
                 spellings[spelling] = run
-    near = difflib.get_close_matches(text, spellings, n=3, cutoff=0.6)
+    from difflib import get_close_matches  # noqa: PLC0415 - not while recording
+
+    near = get_close_matches(text, spellings, n=3, cutoff=0.6)
     runs = list(dict.fromkeys(spellings[spelling] for spelling in near))
     if runs:
         return f"Close to it: {_shown(runs, candidates)}."

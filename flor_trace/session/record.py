@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import atexit
 import os
-import platform
-import socket
 import sys
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, time
 from types import CodeType, ModuleType
 from typing import Any
 
@@ -18,8 +15,8 @@ from flor_trace import settings as environment
 from flor_trace._speedups import NATIVE, REASON, LoopIter, Site, native_wanted, set_handler
 from flor_trace.errors import SnapshotError
 from flor_trace.history.journal import JournalWriter
-from flor_trace.history.processes import process_start
-from flor_trace.history.runid import claim_run_dir
+from flor_trace.history.processes import host_name, process_start
+from flor_trace.history.runid import claim_run_dir, timestamp
 from flor_trace.history.snapshot import project_root, take_snapshot
 from flor_trace.instrument.hook import install, program_code
 from flor_trace.instrument.select import Project
@@ -202,7 +199,7 @@ class RecordSession:
                 "runid": self.runid,
                 "projid": self.root.name,
                 "name": settings.name,
-                "tstamp": datetime.now(UTC).isoformat(),
+                "tstamp": timestamp(time()),
                 "filename": self._main_file(),
                 "mode": program.mode,
                 "target": program.target,
@@ -210,11 +207,11 @@ class RecordSession:
                 "source": _text(program.source),
                 "cwd": _relative(Path.cwd(), self.root),
                 "root": str(self.root),
-                "python": platform.python_version(),
+                "python": sys.version.partition(" ")[0],
                 "implementation": sys.implementation.cache_tag,
                 "executable": sys.executable,
                 "optimize": sys.flags.optimize,
-                "host": socket.gethostname(),
+                "host": host_name(),
                 "pid": self._pid,
                 "pidstart": process_start(self._pid),
                 "vid": vid,

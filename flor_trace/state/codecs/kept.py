@@ -8,7 +8,6 @@ import threading
 import types
 import weakref
 from collections.abc import Callable, Iterable
-from inspect import GEN_CLOSED, GEN_CREATED, getgeneratorstate
 from typing import Any, Final
 
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
@@ -186,6 +185,10 @@ class _File(Codec):
         return _closed_file(node.type_name)
 
 
+def _not_begun(obj: types.GeneratorType[Any, Any, Any]) -> bool:
+    return not (obj.gi_running or obj.gi_suspended or obj.gi_frame is None)
+
+
 class _Generator(Codec):
     """Generators: simple before they begin and when they have ended, opaque in between."""
 
@@ -193,16 +196,15 @@ class _Generator(Codec):
     exact = (types.GeneratorType,)
 
     def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
-        state = getgeneratorstate(obj)
-        if state == GEN_CREATED:
+        if _not_begun(obj):
             return Node("generator", plan.type_name, ("not begun", obj.__qualname__))
-        if state == GEN_CLOSED:
+        if obj.gi_frame is None:
             return Node("generator", plan.type_name, ("ended", obj.__qualname__))
         return opaque(plan.type_name, f"the generator {obj.__qualname__} has begun")
 
     def accepts(self, node: Node, obj: Any) -> bool:
         assert isinstance(node.payload, tuple)
-        return getgeneratorstate(obj) == GEN_CREATED and obj.__qualname__ == node.payload[1]
+        return _not_begun(obj) and obj.__qualname__ == node.payload[1]
 
     def make(self, build: Build, node: Node) -> Any:
         assert isinstance(node.payload, tuple)
