@@ -28,8 +28,8 @@ class RunDirectories(Protocol):
 def new_runid(now: float) -> RunId:
     """Return a name such as ``261123-154501-k3f9q``: UTC date and time, then chance.
 
-    `now` is in seconds since the epoch. The chance comes from the operating system: the program's own
-    random numbers are left as they are, and two runs with the same seed get different names.
+    `now` is in seconds since the epoch. The chance comes from the operating system: the program's
+    own random numbers stay as they are, and two runs with the same seed get different names.
     """
     tail = "".join(_ALPHABET[byte & 31] for byte in os.urandom(_TAIL))
     return RunId(time.strftime(f"%y%m%d-%H%M%S-{tail}", time.gmtime(now)))
