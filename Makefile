@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO ?= .demo
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check bench clean install
+.PHONY: demo test check bench soak soak-short clean install
 
 demo: $(VENV)/.installed
 	examples/demo.sh $(abspath $(BIN))/python $(DEMO)
@@ -21,6 +21,14 @@ check: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/run.py
+
+# Other people's programs with every loop rewritten, on each interpreter that is here; fetches
+# their sources into .soak.  The short one is what CI runs.
+soak:
+	tests/soak/soak.sh all
+
+soak-short:
+	tests/soak/soak.sh slice
 
 # torch first and pinned: pip would otherwise take the newest build with its CUDA packages.
 $(VENV)/.torch: constraints.txt
@@ -40,4 +48,4 @@ $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml setup.py $(wildcard native
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(DEMO) build flor_trace/*.so *.egg-info
+	rm -rf $(VENV) $(DEMO) .soak build flor_trace/*.so *.egg-info
