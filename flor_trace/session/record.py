@@ -217,13 +217,13 @@ class RecordSession:
                 "vid": vid,
                 "hashseed": hash_seed,
                 "env": environment.recorded_environment(),
+                "launch": environment.launch(),
                 "engine": "bytecode",
                 "native": NATIVE,
                 "overhead": settings.overhead,
                 "include": list(settings.include),
                 "left_out": left_out,
             }
-                "launch": environment.launch(),
         )
         if problem is not None:
             self._guard.failed("saving the code: this run cannot be replayed", problem)
@@ -288,15 +288,6 @@ class RecordSession:
         )
         self._journal.close()
         self._say_goodbye(budget.taken)
-
-    def _say_goodbye(self, checkpoints: int) -> None:
-        error = sys.stderr
-        if self._settings.quiet or error is None or not error.isatty():
-            return
-        name = f" ({self._settings.name})" if self._settings.name else ""
-        print(
-            f"flor_trace: recorded run {self.runid}{name}, {self._recorder.iterations} iterations, "
-            f"{checkpoints} checkpoints; see flor_trace ls",
         self._summarise()
 
     def _summarise(self) -> None:
@@ -306,6 +297,15 @@ class RecordSession:
         from flor_trace.session import summary  # noqa: PLC0415 - only CI jobs have such a page
 
         summary.write(Path(page), self.store.run_dir(self.runid) / "journal")
+
+    def _say_goodbye(self, checkpoints: int) -> None:
+        error = sys.stderr
+        if self._settings.quiet or error is None or not error.isatty():
+            return
+        name = f" ({self._settings.name})" if self._settings.name else ""
+        print(
+            f"flor_trace: recorded run {self.runid}{name}, {self._recorder.iterations} iterations, "
+            f"{checkpoints} checkpoints; see flor_trace ls",
             file=error,
         )
 
