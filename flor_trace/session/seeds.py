@@ -42,7 +42,8 @@ class InitialState:
 def initial_state(library: str, module: ModuleType) -> InitialState:
     """Capture the generator of `library`, whose `module` was just imported."""
     root = f"rng:{library}"
-    graph = capture({root: rng_roots()[root]})
+    # The generators are the libraries' own: no file of the project has a part in them.
+    graph = capture({root: rng_roots()[root]}, is_project_file=lambda _: False)
     threads = module.get_num_threads() if library == "torch" else None
     buffers = [bytes(leaf) for leaf in leaf_bytes(graph)]
     return InitialState(library, threads, graph, buffers)
