@@ -87,10 +87,14 @@ def plain_modules(project, told):
 def instrument(job):
     """Install the product's import hook, and count."""
     from flor_trace._speedups import NATIVE, set_handler
+    from flor_trace.instrument.compile import compile_module
     from flor_trace.instrument.hook import install
     from flor_trace.instrument.select import Project
 
     assert NATIVE, "the soak is about the C extension"
+    # The rewriter imports its own modules when it is first used: with the hook in place, and the
+    # standard library in the project, these imports would need the rewriter.
+    compile_module(b"for x in y:\n    while x:\n        pass\n", "warm.py", "warm.py")
     counting = Counting()
     project = Project(Path(job["project"]))
     cache = Path(job["cache"])
