@@ -23,4 +23,7 @@ F_LOCALS_IS_PROXY = _V >= (3, 13)
 #: ``python script.py`` gives ``__main__`` an ``__annotations__`` dict.
 MAIN_HAS_ANNOTATIONS = _V < (3, 14)
 
+#: Tracebacks show the lines of ``-c`` programs, for which ``linecache`` is imported.
+TRACEBACKS_SHOW_COMMANDS = _V >= (3, 13)
+
 CACHE_TAG = sys.implementation.cache_tag or "unknown"

@@ -59,8 +59,7 @@ def main(arguments: Sequence[str]) -> int:
         print(USAGE, end="")
         return 0
     program = _target(rest)
-    start = (program.main_file or Path.cwd() / "-").absolute().parent
-    settings = environment.load(start, options)
+    settings = environment.load(program.place.absolute().parent, options)
     plain = [*_interpreter(), *rest]
     if not settings.enabled:
         _run_plainly(plain)

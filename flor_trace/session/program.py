@@ -61,6 +61,17 @@ class Program:
         return self.path if self.source is None else None
 
     @property
+    def place(self) -> Path:
+        """A file, there or not, in the directory whose project the program belongs to.
+
+        Installed commands, such as pytest, are at work on the project they are called in.
+        """
+        file = self.main_file
+        if file is None or file.parent == Path(sys.executable).parent:
+            return Path.cwd() / "-"
+        return file
+
+    @property
     def left_alone(self) -> str | None:
         """Why the loops of the main program are not rewritten, None where they are."""
         if self.mode == "zip":
@@ -131,11 +142,10 @@ def _importer(path: str) -> Any:
 
 
 def _show_in_tracebacks(command: str) -> None:
-    """From 3.13 on, tracebacks show the lines of ``-c`` programs."""
-    linecache = sys.modules.get("linecache")
-    register = getattr(linecache, "_register_code", None)
-    if register is not None:
-        register("<string>", command, "<string>")
+    if pyfacts.TRACEBACKS_SHOW_COMMANDS:
+        import linecache  # noqa: PLC0415 - imported by python itself, too
+
+        linecache._register_code("<string>", command, "<string>")  # type: ignore[attr-defined]
 
 
 class Main:

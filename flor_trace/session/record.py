@@ -53,8 +53,7 @@ class RecordSession:
         self._pid = os.getpid()
         self._began = perf_counter()
         self.status: int | None = None
-        here = program.main_file or Path.cwd() / "-"
-        self.root, _ = project_root(here)
+        self.root, _ = project_root(program.place)
         store_path = settings.store or self.root / ".flor_trace"
         self.store: Store = open_store(store_path.absolute(), create=True)
         self.runid, directory = claim_run_dir(self.store)
