@@ -37,6 +37,7 @@ class Unit:
     controls: frozenset[LoopKey] = frozenset()
     flags: int = 0
     change: TreeChange | None = None
+    engine: str = "auto"
 
     def key(self) -> str:
         """Return the name of its cache entry."""
@@ -45,6 +46,8 @@ class Unit:
         parts = [FORMAT, __version__.encode(), CACHE_TAG.encode(), MAGIC_NUMBER, settings.encode()]
         parts += [self.path.encode(errors="surrogateescape"), self.module.encode(), self.source]
         parts += [key.encode() for key in sorted(self.controls)]
+        if self.engine != "auto":
+            parts += [b"engine", self.engine.encode()]
         if self.change is not None:
             parts += [b"change", self.change.name.encode()]
         return digest(_framed(parts)).hex()
@@ -91,6 +94,7 @@ def _compile(unit: Unit) -> Rewritten:
         controls=unit.controls,
         flags=unit.flags,
         change=unit.change,
+        engine=unit.engine,
     )
 
 

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import CodeType
+from typing import TYPE_CHECKING
 
-from flor_trace import pyfacts
 from flor_trace._speedups import digest
 from flor_trace.errors import RewriteError
+from flor_trace.instrument.astonly import mark_in_source
 from flor_trace.instrument.change import TreeChange, compile_plain
 from flor_trace.instrument.clocks import clock_names
+from flor_trace.instrument.engines import choose
 from flor_trace.instrument.failures import OUR_FAILURES
 from flor_trace.instrument.loops import FoundLoop, describe, find_loops, source_lines
 from flor_trace.instrument.mark import ELSE_JUMPS_OUT, for_location, jumps_out, mark
 from flor_trace.instrument.markers import Marks
-from flor_trace.instrument.rewrite import Finisher, ScopeKey
-from flor_trace.instrument.rewritten import Rewritten, columns_are_kept
+from flor_trace.instrument.rewritten import Rewritten
 from flor_trace.records import dataclass
 from flor_trace.types import Digest, LoopInfo, LoopKey, ModuleInfo
 
-_UNKNOWN_PYTHON = "the rewriter does not know the bytecode of this Python version"
-_NO_COLUMNS = "Python runs without column positions (-X no_debug_ranges)"
+if TYPE_CHECKING:  # the engines are imported when they are used
+    from flor_trace.instrument.flow import Flow
+    from flor_trace.instrument.rewrite import ScopeKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class _Request:
         return made
 
 
-def compile_module(
+def compile_module(  # noqa: PLR0913 - most have defaults and go by name
     source: bytes,
     path: str,
     module: str,
@@ -61,12 +63,14 @@ def compile_module(
     controls: frozenset[LoopKey] = frozenset(),
     flags: int = 0,
     change: TreeChange | None = None,
+    engine: str = "auto",
 ) -> Rewritten:
     """Return the module compiled with reporting loops.
 
     `path` becomes ``co_filename``; `module` is the path in the project.  Loops whose key is in
     `controls` also ask a control (see `flor_trace.types.Control`).  `change` is made to the tree
-    before our marks, and the loops are described as the source has them.  Whatever cannot be
+    before our marks, and the loops are described as the source has them.  `engine` is one of
+    `flor_trace.instrument.engines`, and not the one that rewrites nothing.  Whatever cannot be
     rewritten with proof is compiled as it is and named in ``info.left_alone``.
 
     Raises `SyntaxError` (or `ValueError` for null bytes) exactly as ``compile`` does.
@@ -74,49 +78,105 @@ def compile_module(
     request = _Request(
         source, path, module, optimize, controls, flags, Digest(digest(source)), change
     )
-    reason = _unsupported()
-    if reason is None:
-        try:
-            return _rewritten(request)
-        except OUR_FAILURES as failure:
-            reason = f"{type(failure).__name__}: {failure}"
+    make = _in_source if choose(engine).engine == "ast" else _rewritten
+    try:
+        return make(request)
+    except OUR_FAILURES as failure:
+        reason = f"{type(failure).__name__}: {failure}"
     # Compiled outside of the handler: an error of the program's own must not mention ours.
     return _left_alone(request, request.plain(), reason)
 
 
-def _unsupported() -> str | None:
-    if not pyfacts.REWRITER_KNOWS:
-        return _UNKNOWN_PYTHON
-    return None if columns_are_kept() else _NO_COLUMNS
+def analyse_module(
+    source: bytes, path: str, module: str, *, change: TreeChange | None = None
+) -> tuple[Rewritten, tuple[Flow, ...]]:
+    """Return the module as Python compiles it, and how its code objects run through its loops.
+
+    Raises what ``compile`` raises.
+    """
+    from flor_trace.instrument.flow import analyse  # noqa: PLC0415 - only one engine needs it
+
+    request = _Request(source, path, module, -1, frozenset(), 0, Digest(digest(source)), change)
+    code = request.plain()
+    try:
+        found = _Found(request, {})
+        flows = []
+        for each in _codes(code):
+            flow = analyse(each, _loops_of(each, found.loops))
+            flows += [flow] if flow is not None else []
+        left = {(x.scope.qualname, x.left_alone) for x in found.loops if x.left_alone is not None}
+        info = found.info(_describe(request, found.loops), tuple(sorted(left)))
+        return Rewritten(code, info), tuple(flows)
+    except OUR_FAILURES as failure:
+        reason = f"{type(failure).__name__}: {failure}"
+    return _left_alone(request, code, reason), ()
+
+
+def _loops_of(code: CodeType, loops: Sequence[FoundLoop]) -> dict[int, FoundLoop]:
+    key = (code.co_qualname, code.co_firstlineno)
+    return {
+        k: loop
+        for k, loop in enumerate(loops)
+        if loop.left_alone is None and (loop.scope.qualname, loop.scope.line) == key
+    }
+
+
+class _Found:
+    """The tree of a module with its loops, each with a reason if it is to be left alone."""
+
+    def __init__(self, request: _Request, avoid: dict[ScopeKey, str]) -> None:
+        self.request = request
+        self.tree = request.parse()
+        walrus = b":=" in request.source
+        self.loops = find_loops(self.tree, walrus=walrus)
+        _leave_alone(self.loops, avoid)
+        self.clocks = _clocks(request, self.tree)
+        self.infos = _describe(request, self.loops)
+        if request.change is not None:
+            request.change.apply(self.tree, request.source, request.path)
+            self.loops = _found_again(self.loops, find_loops(self.tree, walrus=walrus))
+
+    def info(
+        self, infos: tuple[LoopInfo, ...], left_alone: tuple[tuple[str, str], ...]
+    ) -> ModuleInfo:
+        request = self.request
+        return ModuleInfo(request.module, request.digest, infos, left_alone, self.clocks)
 
 
 def _rewritten(request: _Request) -> Rewritten:
+    from flor_trace.instrument.rewrite import Finisher  # noqa: PLC0415 - the others do without
+
     avoid: dict[ScopeKey, str] = {}
     while True:
-        tree = request.parse()
-        walrus = b":=" in request.source
-        loops = find_loops(tree, walrus=walrus)
-        _leave_alone(loops, avoid)
-        clocks = _clocks(request, tree)
-        infos = _describe(request, loops)
-        if request.change is not None:
-            request.change.apply(tree, request.source, request.path)
-            loops = _found_again(loops, find_loops(tree, walrus=walrus))
+        found = _Found(request, avoid)
         marks = Marks(request.digest)
         sites = {
             for_location(loop.node): k
-            for k, loop in enumerate(loops)
+            for k, loop in enumerate(found.loops)
             if isinstance(loop.node, ast.For) and loop.left_alone is None
         }
-        mark(loops, _controlled(infos, request.controls), marks)
+        mark(found.loops, _controlled(found.infos, request.controls), marks)
         finisher = Finisher(marks, sites, avoid)
-        code = finisher.finish(request.compile(tree))
+        code = finisher.finish(request.compile(found.tree))
         if not finisher.failed:
             left = tuple((qualname, reason) for (qualname, _), reason in avoid.items())
-            info = ModuleInfo(request.module, request.digest, infos, left, clocks)
-            return Rewritten(code, info)
+            return Rewritten(code, found.info(found.infos, left))
         # Each round avoids at least one more code object, so this ends.
         avoid |= finisher.failed
+
+
+def _in_source(request: _Request) -> Rewritten:
+    found = _Found(request, {})
+    controlled = _controlled(found.infos, request.controls)
+    mark_in_source(found.loops, controlled, Marks(request.digest), request.path)
+    return Rewritten(request.compile(found.tree), found.info(found.infos, ()))
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
 
 
 def _found_again(before: Sequence[FoundLoop], after: list[FoundLoop]) -> list[FoundLoop]:

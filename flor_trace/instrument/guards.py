@@ -98,11 +98,13 @@ class _Opener:
         """Give tests on several lines, one of which ends the loop, each its own way out.
 
         `k` is where they meet to say that the loop is done.  Without an else clause nothing
-        follows but the exit, which shows the line that it is reached from.
+        follows but the exit, which shows the line that it is reached from; a ``pass`` in an else
+        clause leaves nothing but its line there.
         """
         leave = next_instr(self.items, k + 2)
         end = self._exit_of(leave)
-        if end is None:
+        lines = {at.lineno for at in arrivals(self.items, self.items[:k]) if at is not None}
+        if end is None or self._line_of(leave) not in (None, *lines):
             return
         labels = set(labels_before(self.items, k))
         for j, item in enumerate(self.items):
@@ -112,6 +114,11 @@ class _Opener:
         found = {at for at in arrivals(self.items, self.items[:k]) if at is not None}
         if len(found) == 1:
             self.items[k : k + 3] = signal(DONE, found.pop())
+
+    def _line_of(self, k: int) -> int | None:
+        item = self.items[k]
+        found = item.location.lineno if is_instr(item) and item.location else None
+        return found if isinstance(found, int) else None
 
     def _exit_of(self, k: int) -> Label | None:
         """Return where the guard ends that the item at index `k` jumps to, if it does."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from flor_trace._speedups import AfterExec, Before
 from flor_trace.instrument.cache import CodeCache
@@ -17,6 +17,9 @@ from flor_trace.instrument.load import CodeLoader, OnFailure, program_code, tell
 from flor_trace.instrument.readers import PYTEST_REWRITER, READERS
 from flor_trace.instrument.select import Project
 from flor_trace.types import Hooks, LoopKey
+
+if TYPE_CHECKING:  # only the runs that use it import it
+    from flor_trace.instrument.tracing import TraceEngine
 
 __all__ = ["Installed", "install", "program_code"]
 
@@ -190,19 +193,21 @@ def install(
     controls: frozenset[LoopKey] = frozenset(),
     after_import: Mapping[str, AfterImport] | None = None,
     on_failure: OnFailure = tell,
+    engine: str | TraceEngine = "auto",
 ) -> Installed:
     """Instrument the project's modules as they are imported from now on.
 
     `after_import` holds functions that are called with a module right after it was executed, at
-    once for one that is imported already.  A failure of ours never breaks an import: it goes to
-    `on_failure` with the name of the module, and the module runs as Python compiled it.
+    once for one that is imported already.  `engine` is a name that
+    `flor_trace.instrument.engines` knows, or what traces the loops: then nothing is rewritten.
+    A failure of ours never breaks an import: it goes to `on_failure` with the name of the module,
+    and the module runs as Python compiled it.
     """
     watched: dict[str, tuple[AfterImport, ...]] = {k: (f,) for k, f in READERS.items()}
     for name, callback in (after_import or {}).items():
         watched[name] = (*watched.get(name, ()), callback)
-    installed = Installed(
-        project, CodeLoader(hooks, CodeCache(cache_dir), controls, on_failure), watched
-    )
+    loader = CodeLoader(hooks, CodeCache(cache_dir), controls, on_failure, engine)
+    installed = Installed(project, loader, watched)
 
     def with_pytest(rewriter: ModuleType) -> None:
         from flor_trace.instrument.pytest_rewrite import teach_pytest  # noqa: PLC0415 - rare

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import CodeType
+from typing import TYPE_CHECKING
 
 from flor_trace.instrument.bind import Source, bind
 from flor_trace.instrument.cache import CodeCache, Unit
@@ -14,6 +15,9 @@ from flor_trace.instrument.change import TreeChange
 from flor_trace.instrument.failures import OUR_FAILURES
 from flor_trace.records import dataclass
 from flor_trace.types import Hooks, LoopKey
+
+if TYPE_CHECKING:  # only the runs that use it import it
+    from flor_trace.instrument.tracing import TraceEngine
 
 #: Hears the module and the reason when one of them could not be instrumented.
 OnFailure = Callable[[str, BaseException], None]
@@ -36,6 +40,7 @@ class CodeLoader:
     cache: CodeCache
     controls: frozenset[LoopKey]
     on_failure: OnFailure
+    engine: str | TraceEngine = "auto"  #: a name that `engines` knows, or what traces instead
 
     def load(
         self, source: bytes, path: str, module: str, change: TreeChange | None = None
@@ -45,7 +50,14 @@ class CodeLoader:
         None without a word also for a program that does not compile: Python itself tells that.
         """
         try:
-            unit = Unit(source, path, module, controls=self.controls, change=change)
+            if not isinstance(self.engine, str):
+                return self._watched(self.engine, source, path, module, change)
+            unit = Unit(
+                *(source, path, module),
+                controls=self.controls,
+                change=change,
+                engine=self.engine,
+            )
             rewritten = self.cache.compiled(unit)
             self.hooks.module(rewritten.info, path)
             origin = Source(source, path, change=change)
@@ -56,8 +68,24 @@ class CodeLoader:
             self.on_failure(module, failure)
             return None
 
+    def _watched(
+        self,
+        tracer: TraceEngine,
+        source: bytes,
+        path: str,
+        module: str,
+        change: TreeChange | None,
+    ) -> CodeType:
+        """Return plain code, whose loops the tracer knows."""
+        from flor_trace.instrument.compile import analyse_module  # noqa: PLC0415 - slow to import
 
-def program_code(
+        found, flows = analyse_module(source, path, module, change=change)
+        self.hooks.module(found.info, path)
+        tracer.watch(flows, [self.hooks.site(loop) for loop in found.info.loops])
+        return found.code
+
+
+def program_code(  # noqa: PLR0913 - most have defaults and go by name
     source: bytes,
     path: str,
     module: str,
@@ -66,6 +94,7 @@ def program_code(
     cache_dir: Path | None = None,
     controls: frozenset[LoopKey] = frozenset(),
     on_failure: OnFailure = tell,
+    engine: str | TraceEngine = "auto",
 ) -> CodeType:
     """Return the code of the main program, bound to the hooks.
 
@@ -73,8 +102,12 @@ def program_code(
     so that its warnings and its `SyntaxError` come out as without us, and so that there is
     something to run when it cannot be instrumented.
     """
-    plain = compile(source, path, "exec", dont_inherit=True)
-    loader = CodeLoader(hooks, CodeCache(cache_dir), controls, on_failure)
+    # Held back: where the program does not compile, plain python is to tell that, and its warnings.
+    with warnings.catch_warnings(record=True) as caught:
+        plain = compile(source, path, "exec", dont_inherit=True)
+    for warning in caught:
+        warnings._showwarnmsg(warning)  # type: ignore[attr-defined]
+    loader = CodeLoader(hooks, CodeCache(cache_dir), controls, on_failure, engine)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         bound = loader.load(source, path, module)

@@ -14,7 +14,9 @@ from flor_trace.types import Span
 ELSE_JUMPS_OUT = "its else clause has a break or continue that belongs to an outer loop"
 
 
-class _Location(TypedDict):
+class Location(TypedDict):
+    """The attributes of a tree node that say where it stands."""
+
     lineno: int
     end_lineno: int
     col_offset: int
@@ -22,7 +24,7 @@ class _Location(TypedDict):
 
 
 #: "No location" for the compiler: the finishing pass gives one.
-_NOWHERE: _Location = {"lineno": -1, "end_lineno": -1, "col_offset": -1, "end_col_offset": -1}
+NOWHERE: Location = {"lineno": -1, "end_lineno": -1, "col_offset": -1, "end_col_offset": -1}
 
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
@@ -59,7 +61,7 @@ def mark(loops: Sequence[FoundLoop], controlled: frozenset[int], marks: Marks) -
         if loop.left_alone is not None:
             continue
         if index in controlled:
-            loop.node.body[:0] = _control_block(index, loop, marks)
+            loop.node.body[:0] = control_block(index, loop, marks)
         if isinstance(loop.node, ast.While):
             after = _location_after(loop.node, marks)  # before a mark gives it an else clause
             loop.siblings[loop.at : loop.at + 1] = [_guarded(index, loop.node, marks), *after]
@@ -80,15 +82,15 @@ def _guarded(index: int, node: ast.While, marks: Marks) -> ast.For:
 
     The artificial ``for`` is never run: the finishing pass takes it out and leaves the sentinel.
     """
-    node.body.insert(0, _statement(_ask("tick", index, marks, _NOWHERE)))
-    node.orelse.insert(0, _statement(_ask("done", index, marks, _NOWHERE)))
+    node.body.insert(0, _statement(_ask("tick", index, marks, NOWHERE)))
+    node.orelse.insert(0, _statement(_ask("done", index, marks, NOWHERE)))
     return ast.For(
-        target=ast.Tuple([], ast.Store(), **_NOWHERE),
-        iter=ast.Constant(marks.write("site", index), **_NOWHERE),
+        target=ast.Tuple([], ast.Store(), **NOWHERE),
+        iter=ast.Constant(marks.write("site", index), **NOWHERE),
         body=[node],
         orelse=[],
         type_comment=None,
-        **_NOWHERE,
+        **NOWHERE,
     )
 
 
@@ -103,18 +105,18 @@ def _location_after(node: ast.While, marks: Marks) -> list[ast.stmt]:
     return [ast.copy_location(ast.Global([marks.prefix]), node)]
 
 
-def _ask(part: Part, index: int, marks: Marks, at: _Location, name: str = "") -> ast.expr:
+def _ask(part: Part, index: int, marks: Marks, at: Location, name: str = "") -> ast.expr:
     return ast.UnaryOp(ast.Invert(), ast.Constant(marks.write(part, index, name), **at), **at)
 
 
 def _statement(value: ast.expr) -> ast.Expr:
-    return ast.Expr(value, **_NOWHERE)
+    return ast.Expr(value, **NOWHERE)
 
 
-def _control_block(index: int, loop: FoundLoop, marks: Marks) -> list[ast.stmt]:
-    """Build the block that `flor_trace.types.Control` describes."""
+def control_block(index: int, loop: FoundLoop, marks: Marks) -> list[ast.stmt]:
+    """Return the block that `flor_trace.types.Control` describes."""
     line = loop.node.body[0].lineno
-    at: _Location = {"lineno": line, "end_lineno": line, "col_offset": 0, "end_col_offset": 0}
+    at: Location = {"lineno": line, "end_lineno": line, "col_offset": 0, "end_col_offset": 0}
     restore: list[ast.stmt] = []
     for name, raw in loop.scope.assignable().items():
         clear: list[ast.stmt] = [

@@ -10,9 +10,9 @@ from types import CodeType
 from flor_trace.errors import RewriteError
 from flor_trace.records import dataclass
 
-_FINAL = frozenset({"RETURN_VALUE", "RETURN_CONST", "RAISE_VARARGS", "RERAISE"})
-_ALWAYS_JUMPS = frozenset({"JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT"})
-_JUMPS = frozenset(dis.hasjrel) | frozenset(dis.hasjabs)
+FINAL = frozenset({"RETURN_VALUE", "RETURN_CONST", "RAISE_VARARGS", "RERAISE"})
+ALWAYS_JUMPS = frozenset({"JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT"})
+JUMPS = frozenset(dis.hasjrel) | frozenset(dis.hasjabs)
 _DEPTH_AT_RETURN = {"RETURN_VALUE": 1, "RETURN_CONST": 0}
 
 
@@ -76,18 +76,18 @@ class _Check:
             if depth < handler.depth:
                 self._fail(f"handler at depth {handler.depth} covers depth {depth}", step)
             self._go(handler.target, handler.depth + 1 + handler.lasti, step)
-        if step.opcode in _JUMPS:
-            effect = dis.stack_effect(step.opcode, step.arg, jump=True)
-            self._go(step.argval, depth + effect, step)
-            if step.opname in _ALWAYS_JUMPS:
+        if step.opcode in JUMPS:
+            jump = dis.stack_effect(step.opcode, step.arg, jump=True)
+            self._go(step.argval, depth + jump, step)
+            if step.opname in ALWAYS_JUMPS:
                 return
-        if step.opname in _FINAL:
+        if step.opname in FINAL:
             if depth != _DEPTH_AT_RETURN.get(step.opname, depth):
                 self._fail(f"returns at depth {depth}", step)
             return
         if k + 1 == len(self.steps):
             self._fail("runs off its end", step)
-        self._reach(k + 1, depth + _effect(step), step)
+        self._reach(k + 1, depth + effect(step), step)
 
     def _go(self, offset: int, depth: int, step: dis.Instruction) -> None:
         if offset not in self.index:
@@ -113,7 +113,8 @@ class _Check:
         )
 
 
-def _effect(step: dis.Instruction) -> int:
+def effect(step: dis.Instruction) -> int:
+    """Return what an instruction that goes on to the next one does to the depth of the stack."""
     # A generator is resumed with the value sent to it on its stack.
     if step.opname == "RETURN_GENERATOR":
         return 1

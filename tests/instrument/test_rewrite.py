@@ -14,7 +14,6 @@ from instrument_strategy import programs
 from instrument_traced import traced
 
 from flor_trace.errors import RewriteError
-from flor_trace.instrument import compile as compiling
 from flor_trace.instrument import rewrite
 from flor_trace.instrument.bind import bind
 from flor_trace.instrument.compile import compile_module
@@ -194,15 +193,6 @@ def test_the_optimization_level_is_honoured(optimize):
             names["f"]()
     else:
         assert names["f"]() == (None if optimize == 2 else "doc")
-
-
-def test_without_columns_the_module_is_left_alone(monkeypatch):
-    monkeypatch.setattr(compiling, "columns_are_kept", lambda: False)
-    made = compile_module(b"for i in range(2):\n    pass\n", "x.py", "x.py")
-    plain = compile(b"for i in range(2):\n    pass\n", "x.py", "exec", dont_inherit=True)
-    assert made.code == plain
-    assert made.info.left_alone[0][0] == "<module>"
-    assert made.info.loops[0].left_alone is not None
 
 
 def test_tracebacks_are_those_of_the_plain_program():
