@@ -24,6 +24,7 @@ _OPTIONS: dict[str, tuple[str, str | None]] = {
     "--log": ("log", None),
     "--branch": ("branch", None),
     "--no-auto-log": ("auto_log", "0"),
+    "--summary": ("summary", None),
     "--quiet": ("quiet", "1"),
     "-q": ("quiet", "1"),
 }
@@ -45,6 +46,7 @@ program belongs to the program.
   --log NAME,...     log only these names
   --no-auto-log      log no values at all
   --branch NAME      git branch for the code of the runs (default: flor.shadow)
+  --summary off      do not show the run on the page of a CI job (auto: where there is one)
   -q, --quiet        say nothing at the end
 
 Settings may also stand in [tool.flor_trace] of pyproject.toml and in FLOR_TRACE_NAME and
