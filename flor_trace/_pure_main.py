@@ -7,6 +7,8 @@ from collections.abc import Callable
 from types import CodeType, TracebackType
 from typing import Any
 
+from flor_trace import pyfacts
+
 Arguments = dict[str, Any] | tuple[Any, ...]
 
 
@@ -47,7 +49,7 @@ def run_main(
 def _told_exit(error: SystemExit) -> object:
     """What a program gives to ``sys.exit``, told as the interpreter tells it; the exit status."""
     code: object = getattr(error, "code", error)
-    if code is None or isinstance(code, int):
+    if code is None or isinstance(code, int) or not pyfacts.EXIT_TELLS_FIRST:
         return code
     stream = sys.stderr
     if stream is not None:

@@ -26,4 +26,7 @@ MAIN_HAS_ANNOTATIONS = _V < (3, 14)
 #: Tracebacks show the lines of ``-c`` programs, for which ``linecache`` is imported.
 TRACEBACKS_SHOW_COMMANDS = _V >= (3, 13)
 
+#: What a program gives to ``sys.exit`` is printed before its frames are let go, not after.
+EXIT_TELLS_FIRST = _V < (3, 12)
+
 CACHE_TAG = sys.implementation.cache_tag or "unknown"

@@ -29,6 +29,9 @@
 
 typedef struct _PyInterpreterFrame FlorFrame;
 
+/* What a program gives to sys.exit() is printed before its frames are let go (3.11), or after. */
+#define FLOR_EXIT_TELLS_FIRST (PY_VERSION_HEX < 0x030C0000)
+
 #ifndef CO_FAST_HIDDEN /* 3.12: the variable of a comprehension inlined into a module or class */
 #define CO_FAST_HIDDEN 0
 #endif

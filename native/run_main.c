@@ -98,7 +98,7 @@ inspecting(void)
     return truth > 0;
 }
 
-/* What a program gives to sys.exit(), told as the interpreter tells it; returns the exit status. */
+/* Print what a program gives to sys.exit() as the interpreter does, and return the exit status. */
 static PyObject *
 told_exit(PyObject *code)
 {
@@ -135,7 +135,7 @@ renew_exit(void)
         code = Py_NewRef(exit);
     }
     Py_DECREF(exit);
-    PyObject *status = told_exit(code);
+    PyObject *status = FLOR_EXIT_TELLS_FIRST ? told_exit(code) : Py_NewRef(code);
     Py_DECREF(code);
     flor_give_error(error);
     PyErr_Clear();

@@ -227,12 +227,23 @@ class Main:
         source = program.source if program.source is not None else Path(filename).read_bytes()
         if filename.endswith(".pyc"):
             return _unmarshalled(source)
+        if not _is_decodable(source):
+            raise ValueError("not UTF-8, and no encoding declared")
         return compile_main(source, filename)
 
     def release(self) -> None:
         """Hold nothing of the program any more: the interpreter takes it apart in its order."""
         self.module = ModuleType("__main__")
         self.namespace = self.module.__dict__
+
+
+def _is_decodable(source: bytes) -> bool:
+    """Whether python reads a file of these bytes; ``compile`` lets strange ones in comments pass."""
+    try:
+        source.decode()
+    except UnicodeDecodeError:
+        return any(b"coding" in line for line in source.splitlines()[:2])
+    return True
 
 
 def _unmarshalled(data: bytes) -> CodeType:

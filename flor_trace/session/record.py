@@ -114,6 +114,9 @@ class RecordSession:
             self._recorder.lost("loops of the main program", self._program.left_alone)
         try:
             self.status = self._main.run(self._compile_main, self._note_error)
+        except SystemExit as leaving:
+            self.status = seeds.exit_status(leaving)
+            raise
         finally:
             self._main.release()
         return self.status
@@ -124,7 +127,8 @@ class RecordSession:
         return program_code(source, path, module, self, cache_dir=self.store.cache)
 
     def _note_error(self, error: BaseException) -> None:
-        self.status = seeds.exit_status(error)
+        if not isinstance(error, SystemExit):  # its status is asked for once, as without us
+            self.status = seeds.exit_status(error)
 
     def _seed(self, library: str, module: ModuleType) -> None:
         frame = seeds.initial_state(library, module)

@@ -25,7 +25,7 @@ Guard = Callable[[Callable[[], None]], None]
 MAX_BYTES = 512 << 20
 
 #: The thread ends after so many idle seconds: most of the time the program has no extra thread.
-_LINGER = 1.0
+_LINGER = 0.05
 #: How long to wait for the system to be done with a thread that has ended.
 _GONE_WITHIN = 1.0
 _GONE_CHECK = 0.0001
