@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
-import sysconfig
 import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness import PACKAGE, Project, environment
+from installed import (
+    Work,
+    build,
+    copy_sources,
+    install,
+    make_environment,
+    pip,
+    site_of,
+    work_in,
+)
 from test_processes import MULTIPROCESSING, journal
 
 from flor_trace.history.journal import read_journal
@@ -27,26 +34,6 @@ print(sys.argv[1:], loss, flush=True)
 """
 
 
-class Work(Project):
-    """A project where ``python`` is that of another environment."""
-
-    def flor(self, *arguments: str, **options: Any) -> Any:
-        return self.run("python", "-m", "flor_trace", *arguments, **options)
-
-
-def make_environment(folder: Path, *paths: str) -> Path:
-    """A virtual environment that has `paths` and all that this one has; its bin directory."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
-    site = site_of(folder)
-    (site / "aa_first.pth").write_text("\n".join([*paths, sysconfig.get_path("purelib")]) + "\n")
-    return folder / "bin"
-
-
-def site_of(folder: Path) -> Path:
-    (site,) = folder.glob("lib/python*/site-packages")
-    return site
-
-
 @pytest.fixture(scope="module")
 def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bin directory of an environment where flor_trace is installed, hook and all."""
@@ -59,13 +46,8 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def work(project: Project, scripts: Path) -> Work:
     """A git repository with a program, where python is the one of that environment."""
-    return work_in(project, scripts)
-
-
-def work_in(project: Project, scripts: Path) -> Work:
-    path = f"{scripts}{os.pathsep}{os.environ['PATH']}"
     project.write("train.py", TRAIN)
-    return Work(project.path, {"PATH": path, "PYTHONPATH": ""})
+    return work_in(project, scripts)
 
 
 def execute(work: Work, *command: str, check: bool = True, **options: Any) -> Any:
@@ -352,36 +334,20 @@ def test_the_processes_that_torchrun_starts_are_runs_of_one_job(work: Work) -> N
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what the package is built from."""
     pytest.importorskip("setuptools", minversion="77")
-    copy = tmp_path_factory.mktemp("build") / "tree"
-    ignored = shutil.ignore_patterns("__pycache__", "*.so", "build", "*.egg-info")
-    shutil.copytree(PACKAGE / "flor_trace", copy / "flor_trace", ignore=ignored)
-    for name in ("setup.py", "pyproject.toml", "README.md"):
-        shutil.copy(PACKAGE / name, copy)
-    for path in PACKAGE.glob("flor_trace_exec.*"):
-        shutil.copy(path, copy)
-    return copy
+    return copy_sources(tmp_path_factory.mktemp("build") / "tree")
 
 
 @pytest.mark.parametrize("kind", ["wheel", "editable"])
 def test_an_installed_package_has_the_hook(
     project: Project, tree: Path, tmp_path: Path, kind: str
 ) -> None:
-    build = f"from setuptools import build_meta as b; b.build_{kind}({str(tmp_path)!r})"
-    env = {**environment(), "FLOR_TRACE_BUILD_NATIVE": "off", "PYTHONPATH": ""}
-    subprocess.run(
-        [sys.executable, "-c", build], cwd=tree, env=env, check=True, capture_output=True
-    )
-    (wheel,) = tmp_path.glob("*.whl")
-    scripts = make_environment(tmp_path / "env")
-    install = ["-m", "pip", "-q", "--python", str(scripts / "python"), "install", "--no-deps"]
-    options = ["--no-index", "--disable-pip-version-check", "--ignore-installed", str(wheel)]
-    subprocess.run([sys.executable, *install, *options], check=True, env=env)
-    work = work_in(project, scripts)
+    folder = tmp_path / "env"
+    work = work_in(project, install(folder, build(tree, kind, tmp_path)))
+    work.write("train.py", TRAIN)
 
-    done = work.run("flor_trace", "exec", "--", "sh", "-c", "python train.py 1; python -I -m this")
+    done = work.run("flor_trace", "exec", "sh", "-c", "python train.py 1; python -I -m this")
 
     assert done.stdout.startswith("['1'] 0.0625\n")
     assert [(row["program"], row["reached"]) for row in work.ls()] == [("train.py 1", "epoch 3")]
-    uninstall = ["-m", "pip", "-q", "--python", str(scripts / "python"), "uninstall", "-y"]
-    subprocess.run([sys.executable, *uninstall, "flor_trace"], check=True, env=env)
-    assert not (site_of(tmp_path / "env") / "flor_trace_exec.pth").exists()
+    pip(folder, "uninstall", "-y", "flor_trace")
+    assert not (site_of(folder) / "flor_trace_exec.pth").exists()
