@@ -6,9 +6,14 @@ import warnings
 from types import CodeType
 
 from flor_trace.instrument.change import TreeChange, compile_plain
-from flor_trace.instrument.markers import QUESTIONS, Marker, Marks, Never
+from flor_trace.instrument.markers import QUESTIONS, Marks, Never
+from flor_trace.instrument.places import NOWHERE, Places, find_places
 from flor_trace.records import dataclass, field
-from flor_trace.types import Control, Hooks, LoopInfo, ModuleInfo
+from flor_trace.types import Control, Hooks, ModuleInfo
+
+TYPE_CHECKING = False  # as in `typing`, which is slow to import
+if TYPE_CHECKING:
+    from typing import Any
 
 
 @dataclass(slots=True, eq=False)
@@ -63,56 +68,52 @@ def _nested(code: CodeType) -> list[CodeType]:
 class _Binder:
     info: ModuleInfo
     hooks: Hooks
-    marks: Marks
     source: Source | None
     sites: dict[int, object] = field(default_factory=dict)
     controls: dict[int, Control | None] = field(default_factory=dict)
 
-    def bind(self, code: CodeType, steps: tuple[int, ...]) -> CodeType:
-        constants = list(code.co_consts)
-        changed = False
-        nested = 0
-        for k, constant in enumerate(constants):
-            if isinstance(constant, CodeType):
-                constants[k] = self.bind(constant, (*steps, nested))
-                nested += 1
-            else:
-                marker = self.marks.read(constant)
-                if marker is not None:
-                    constants[k] = self._live(marker)
-            changed = changed or constants[k] is not constant
-        if not changed:
-            return code
+    def bind(self, code: CodeType, places: Places, steps: tuple[int, ...]) -> CodeType:
+        inner, spots = places
+        constants: list[Any] = list(code.co_consts)
+        for k, nested, below in inner:
+            constants[k] = self.bind(constants[k], below, (*steps, nested))
+        for k, part, loop, name in spots:
+            constants[k] = self._site(loop) if part == "site" else self._asked(part, loop, name)
         if self.source is not None:
             constants.append(Origin(self.source, steps))
         return code.replace(co_consts=tuple(constants))
 
-    def _live(self, marker: Marker) -> object:
-        loop = self.info.loops[marker.loop]
-        if marker.part == "site":
-            return self._site(marker.loop, loop)
-        control = self._control(marker.loop, loop)
-        return Never() if control is None else QUESTIONS[marker.part](control, marker.name)
+    def _asked(self, part: str, loop: int, name: str) -> object:
+        control = self._control(loop)
+        return Never() if control is None else QUESTIONS[part](control, name)
 
-    def _site(self, index: int, loop: LoopInfo) -> object:
+    def _site(self, index: int) -> object:
         if index not in self.sites:
-            self.sites[index] = self.hooks.site(loop)
+            self.sites[index] = self.hooks.site(self.info.loops[index])
         return self.sites[index]
 
-    def _control(self, index: int, loop: LoopInfo) -> Control | None:
+    def _control(self, index: int) -> Control | None:
         if index not in self.controls:
-            self.controls[index] = self.hooks.control(loop)
+            self.controls[index] = self.hooks.control(self.info.loops[index])
         return self.controls[index]
 
 
 def bind(
-    code: CodeType, info: ModuleInfo, hooks: Hooks, *, source: Source | None = None
+    code: CodeType,
+    info: ModuleInfo,
+    hooks: Hooks,
+    *,
+    source: Source | None = None,
+    places: Places | None = None,
 ) -> CodeType:
     """Return the code with live sites and controls for its markers.
 
-    Each loop's site and control is asked for once.  Give `source` so that `pristine` works.
+    Each loop's site and control is asked for once.  Give `source` so that `pristine` works, and
+    `places` if they are known.
     """
-    return _Binder(info, hooks, Marks(info.digest), source).bind(code, ())
+    if places is None:
+        places = find_places(code, Marks(info.digest))
+    return code if places == NOWHERE else _Binder(info, hooks, source).bind(code, places, ())
 
 
 def pristine(code: CodeType) -> CodeType:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from flor_trace import __version__
 from flor_trace._speedups import digest
+from flor_trace.instrument import tidy
 from flor_trace.instrument.change import TreeChange
 from flor_trace.instrument.rewritten import Rewritten, columns_are_kept, from_plain, to_plain
 from flor_trace.pyfacts import CACHE_TAG
@@ -19,7 +20,7 @@ from flor_trace.records import dataclass
 from flor_trace.types import LoopKey
 
 #: Raise it whenever the same source has to give other code or other loop descriptions.
-FORMAT = b"1"
+FORMAT = b"2"
 
 _HEADER = b"flor_trace code\n"
 _DIGEST_BYTES = 16
@@ -101,15 +102,19 @@ def _compile(unit: Unit) -> Rewritten:
 def _read(entry: Path) -> Rewritten | None:
     """Return what an entry holds, None if it is missing or damaged: then it is made again."""
     try:
-        data = entry.read_bytes()
+        with open(entry, "rb") as file:
+            data = file.read()
+            written = os.fstat(file.fileno()).st_mtime
         begin = len(_HEADER) + _DIGEST_BYTES
         body = data[begin:]
         # `marshal` may crash on damaged input, so nothing unverified reaches it.
         if data[:begin] != _HEADER + digest(body):
             return None
-        return from_plain(marshal.loads(body))
+        found = from_plain(marshal.loads(body))
     except _UNREADABLE:
         return None
+    tidy.mark_used(entry, written)
+    return found
 
 
 def _write(entry: Path, rewritten: Rewritten) -> None:
@@ -123,3 +128,6 @@ def _write(entry: Path, rewritten: Rewritten) -> None:
         # A full or read-only disk costs the next run some milliseconds, and this one nothing.
         with suppress(OSError):
             temporary.unlink()
+        return
+    if tidy.is_due(entry):
+        tidy.tidy(entry.parent)

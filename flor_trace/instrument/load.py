@@ -61,7 +61,9 @@ class CodeLoader:
             rewritten = self.cache.compiled(unit)
             self.hooks.module(rewritten.info, path)
             origin = Source(source, path, change=change)
-            return bind(rewritten.code, rewritten.info, self.hooks, source=origin)
+            return bind(
+                rewritten.code, rewritten.info, self.hooks, source=origin, places=rewritten.places
+            )
         except SyntaxError:
             return None
         except OUR_FAILURES as failure:

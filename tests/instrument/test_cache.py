@@ -1,10 +1,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 
 import pytest
 
+from flor_trace.instrument import bind as binding
 from flor_trace.instrument import cache as caching
+from flor_trace.instrument import tidy
+from flor_trace.instrument.bind import bind
 from flor_trace.instrument.cache import CodeCache, Unit
 from flor_trace.records import replace
 from flor_trace.types import LoopKey
@@ -109,3 +115,125 @@ def test_a_syntax_error_is_not_cached(tmp_path):
     with pytest.raises(SyntaxError):
         CodeCache(tmp_path).compiled(Unit(b"x = = 1", "x.py", "x.py"))
     assert os.listdir(tmp_path) == []
+
+
+def test_binding_a_hit_looks_for_no_markers_and_gives_the_same_code(tmp_path, monkeypatch):
+    cache = CodeCache(tmp_path)
+    cache.compiled(UNIT)
+    found = cache.compiled(UNIT)
+    fresh = bind(found.code, found.info, Named())
+
+    monkeypatch.setattr(binding, "find_places", None)
+    bound = bind(found.code, found.info, Named(), places=found.places)
+
+    assert described(bound) == described(fresh)
+    assert "m.py:f:1" in str(described(bound))
+
+
+class Named:
+    def site(self, loop):
+        return loop.key
+
+    def control(self, loop):
+        raise AssertionError("nothing is controlled")
+
+
+def described(code):
+    inner = [described(k) if isinstance(k, type(code)) else k for k in code.co_consts]
+    return [code.co_qualname, code.co_code, inner]
+
+
+def filled(directory, *, count, size=100, first=0):
+    directory.mkdir(exist_ok=True)
+    for k in range(first, first + count):
+        entry = directory / f"{k:032x}"
+        entry.write_bytes(b"x" * size)
+        os.utime(entry, (1_000_000 + k, 1_000_000 + k))
+    return directory
+
+
+def left(directory):
+    return sorted(int(name, 16) for name in os.listdir(directory) if "." not in name)
+
+
+def test_a_directory_within_its_bounds_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(tidy, "MAX_ENTRIES", 20)
+    tidy.tidy(filled(tmp_path, count=20))
+    assert left(tmp_path) == list(range(20))
+
+
+def test_too_many_entries_lose_the_oldest(tmp_path, monkeypatch):
+    monkeypatch.setattr(tidy, "MAX_ENTRIES", 20)
+    tidy.tidy(filled(tmp_path, count=21))
+    assert left(tmp_path) == list(range(6, 21))
+
+
+def test_too_many_bytes_lose_the_oldest(tmp_path, monkeypatch):
+    monkeypatch.setattr(tidy, "MAX_BYTES", 1000)
+    tidy.tidy(filled(tmp_path, count=11, size=100))
+    assert left(tmp_path) == list(range(4, 11))
+
+
+def test_what_a_killed_writer_left_counts_and_goes_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(tidy, "MAX_ENTRIES", 20)
+    filled(tmp_path, count=20, first=1)
+    half = tmp_path / f"{0:032x}.77.abcd"
+    half.write_bytes(b"x")
+    os.utime(half, (1000, 1000))
+    tidy.tidy(tmp_path)
+    assert not half.exists()
+
+
+def test_foreign_files_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr(tidy, "MAX_ENTRIES", 1)
+    (tmp_path / "README").write_text("kept")
+    (tmp_path / ("d" * 32)).mkdir()
+    tidy.tidy(filled(tmp_path, count=3))
+    assert (tmp_path / "README").exists()
+    assert (tmp_path / ("d" * 32)).is_dir()
+
+
+def test_an_entry_that_is_read_after_days_counts_as_young_again(tmp_path):
+    cache = CodeCache(tmp_path)
+    cache.compiled(UNIT)
+    (entry,) = tmp_path.iterdir()
+    now = time.time()
+    os.utime(entry, (now - 3600, now - 3600))
+    cache.compiled(UNIT)
+    assert entry.stat().st_mtime < now - 3000, "it was touched for a single hour"
+    os.utime(entry, (now - 90_000, now - 90_000))
+    cache.compiled(UNIT)
+    assert entry.stat().st_mtime > now - 60
+
+
+def test_writing_entries_keeps_the_directory_within_its_bounds(tmp_path, monkeypatch):
+    monkeypatch.setattr(tidy, "MAX_ENTRIES", 20)
+    ready = CodeCache(None).compiled(UNIT)
+    monkeypatch.setattr(caching, "_compile", lambda unit: ready)
+    cache = CodeCache(tmp_path)
+    most = 0
+    for k in range(300):
+        cache.compiled(replace(UNIT, module=f"{k}.py"))
+        most = max(most, len(os.listdir(tmp_path)))
+    assert 20 < most < 150
+    assert len(os.listdir(tmp_path)) < 150
+
+
+def test_several_processes_may_tidy_and_use_one_directory_at_once(tmp_path):
+    program = """
+import sys
+from pathlib import Path
+from flor_trace.instrument import tidy
+from flor_trace.instrument.cache import CodeCache, Unit
+tidy.MAX_ENTRIES = 8
+tidy.is_due = lambda entry: True
+cache = CodeCache(Path(sys.argv[1]))
+for round in range(3):
+    for k in range(15):
+        made = cache.compiled(Unit(b"for i in range(%d): pass" % k, f"/x/{k}.py", f"{k}.py"))
+        assert made.info.module == f"{k}.py" and len(made.info.loops) == 1
+"""
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    running = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
+    assert [(each.communicate()[1], each.returncode) for each in running] == [(b"", 0)] * 3
+    assert 0 < len(os.listdir(tmp_path)) <= 3 * 8
