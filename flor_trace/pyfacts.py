@@ -29,4 +29,7 @@ TRACEBACKS_SHOW_COMMANDS = _V >= (3, 13)
 #: What a program gives to ``sys.exit`` is printed before its frames are let go, not after.
 EXIT_TELLS_FIRST = _V < (3, 12)
 
+#: Threads run Python code at the same time: what a loop's frame holds can change while it is read.
+FREE_THREADED = "t" in getattr(sys, "abiflags", "")
+
 CACHE_TAG = sys.implementation.cache_tag or "unknown"

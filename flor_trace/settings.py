@@ -49,7 +49,12 @@ class Settings:
     branch: str = "flor.shadow"
     probe_file: Path | None = None
     quiet: bool = False
+    engine: str = "auto"  #: how loops are made to report: see `flor_trace.instrument.engines`
     summary: str = "auto"  #: auto: on the page of a CI job, where there is one; or off
+
+
+#: The settings that are one of some words.
+_CHOICES = {"engine": ("auto", "bytecode", "ast", "trace"), "summary": ("auto", "off")}
 
 
 def parse(name: str, value: Any) -> Any:
@@ -65,8 +70,8 @@ def parse(name: str, value: Any) -> Any:
         if not isinstance(parts, list | tuple):
             raise SettingError(f"{name} is {value!r}; write names, separated by commas")
         return tuple(str(part).strip() for part in parts if str(part).strip())
-    if name == "summary":
-        return _choice(name, value, ("auto", "off"))
+    if name in _CHOICES:
+        return _choice(name, value, _CHOICES[name])
     if name in ("enabled", "auto_log", "quiet"):
         return _truth(name, value)
     return str(value)

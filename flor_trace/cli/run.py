@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
 
+from flor_trace import pyfacts
 from flor_trace import settings as environment
 from flor_trace.errors import UsageError
 from flor_trace.session.program import PlainInstead, Program
@@ -23,6 +24,7 @@ _OPTIONS: dict[str, tuple[str, str | None]] = {
     "--include": ("include", None),
     "--log": ("log", None),
     "--branch": ("branch", None),
+    "--engine": ("engine", None),
     "--no-auto-log": ("auto_log", "0"),
     "--summary": ("summary", None),
     "--quiet": ("quiet", "1"),
@@ -45,6 +47,7 @@ program belongs to the program.
   --include LIBRARY  record the loops of a library too (repeat, or separate by commas)
   --log NAME,...     log only these names
   --no-auto-log      log no values at all
+  --engine ENGINE    how loops are seen: auto (the default), bytecode, ast or trace
   --branch NAME      git branch for the code of the runs (default: flor.shadow)
   --summary off      do not show the run on the page of a CI job (auto: where there is one)
   -q, --quiet        say nothing at the end
@@ -64,6 +67,13 @@ def main(arguments: Sequence[str]) -> int:
     settings = environment.load(program.place.absolute().parent, options)
     plain = [*_interpreter(), *rest]
     if not settings.enabled:
+        _run_plainly(plain)
+    if pyfacts.FREE_THREADED:
+        print(
+            "flor_trace: recording is off: this interpreter is free-threaded (it has no global "
+            "lock), which flor_trace cannot record; the program runs as under python alone",
+            file=sys.stderr,
+        )
         _run_plainly(plain)
     seed = environment.take_drawn_hash_seed()
     if seed is None:

@@ -13,7 +13,7 @@ class Choice:
     """One engine."""
 
     engine: str  #: ``"bytecode"``, ``"ast"`` or ``"trace"``
-    notice: str  #: what the user should know about it, or an empty string
+    notice: str  #: why it is not the one that is best elsewhere, or an empty string
 
 
 def choose(wanted: str) -> Choice:
@@ -24,16 +24,13 @@ def choose(wanted: str) -> Choice:
     Raises `UsageError` for an engine that cannot work here.
     """
     problem = _problem()
-    if wanted == "ast" or (wanted == "auto" and problem):
-        why = f"{problem}: " if problem else ""
-        return Choice("ast", f"{why}loops are recorded by changing the syntax tree alone")
-    engine = "bytecode" if wanted == "auto" else wanted
+    if wanted == "ast":
+        return Choice("ast", "")
+    if problem and wanted == "auto":
+        return Choice("ast", f"{problem}: loops are recorded by changing the syntax tree alone")
     if problem:
-        raise UsageError(f"the engine {engine!r} cannot work here: {problem}; use --engine ast")
-    if engine == "trace":
-        notice = "loops are recorded from trace events: much slower, and only in the main thread"
-        return Choice(engine, notice)
-    return Choice(engine, "")
+        raise UsageError(f"the engine {wanted!r} cannot work here: {problem}; use --engine ast")
+    return Choice("bytecode" if wanted == "auto" else wanted, "")
 
 
 def _problem() -> str:

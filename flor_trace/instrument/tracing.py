@@ -115,6 +115,12 @@ class TraceEngine:
         sys._getframe().f_trace_opcodes = True
         sys.settrace(self._call)
 
+    def forget(self) -> None:
+        """End tracing without a word."""
+        self._active = False
+        if sys.gettrace() == self._call:
+            sys.settrace(None)
+
     def stop(self) -> None:
         """End tracing; tell `lost` if it had ended before."""
         if self._active:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Protocol
 
-from flor_trace._speedups import UNBOUND, LoopIter, running
+from flor_trace import _speedups
+from flor_trace._speedups import UNBOUND, LoopIter
 from flor_trace.runtime import policy
 from flor_trace.runtime.values import scalar
 from flor_trace.types import Leaving, LoopInfo, Scalar
@@ -15,6 +17,15 @@ MAX_INSTANCES = 1000
 
 #: A watched loop is looked at again after so many iterations.
 JUDGE_EVERY = 256
+
+
+running: Callable[[], list[LoopIter]] = _speedups.running
+
+
+def ask_for_running(source: Callable[[], list[Any]]) -> None:
+    """Ask this for the running loops from now on: the engine that traces has loops of its own."""
+    global running
+    running = source
 
 
 class Loop:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter, time
 from types import CodeType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flor_trace import settings as environment
 from flor_trace._speedups import NATIVE, REASON, LoopIter, Site, native_wanted, set_handler
@@ -18,12 +18,13 @@ from flor_trace.history.journal import JournalWriter
 from flor_trace.history.processes import host_name, process_start
 from flor_trace.history.runid import claim_run_dir, timestamp
 from flor_trace.history.snapshot import project_root, take_snapshot
+from flor_trace.instrument.engines import choose
 from flor_trace.instrument.hook import install, program_code
 from flor_trace.instrument.select import Project
 from flor_trace.records import asdict
 from flor_trace.runtime.checkpoints import Checkpointer
 from flor_trace.runtime.guard import Guard
-from flor_trace.runtime.nest import Loop, Nest
+from flor_trace.runtime.nest import Loop, Nest, ask_for_running
 from flor_trace.runtime.policy import Budget
 from flor_trace.runtime.recorder import Recorder
 from flor_trace.runtime.scope import Modules
@@ -33,6 +34,9 @@ from flor_trace.settings import Settings
 from flor_trace.store.layout import Store, open_store
 from flor_trace.store.writer import BackgroundWriter
 from flor_trace.types import Leaving, LoopInfo, ModuleInfo
+
+if TYPE_CHECKING:  # few runs use it
+    from flor_trace.instrument.tracing import TraceEngine
 
 #: Token that stands for the project's directory in saved state: a replay runs in another one.
 ROOT_TOKEN = "\0root"
@@ -50,6 +54,8 @@ class RecordSession:
     def __init__(self, program: Program, settings: Settings, hash_seed: int | None) -> None:
         self._program = program
         self._settings = settings
+        self._engine = choose(settings.engine)
+        self._tracer: TraceEngine | None = None
         self._pid = os.getpid()
         self._began = perf_counter()
         self.status: int | None = None
@@ -93,6 +99,8 @@ class RecordSession:
                 "tracebacks may show frames of flor_trace",
                 file=sys.stderr,
             )
+        if self._engine.notice:
+            print(f"flor_trace: {self._engine.notice}", file=sys.stderr)  # noqa: T201 - see above
         self._main.install()
         os.register_at_fork(
             before=self._writer.before_fork,
@@ -107,11 +115,14 @@ class RecordSession:
             cache_dir=self.store.cache,
             after_import=seeds.watched_imports(self._seed),
             on_failure=self._guard.failed,
+            engine=self._tracing() or self._engine.engine,
         )
         os.register_at_fork(after_in_child=installed.stop)
         set_handler(self._boundary, self._leave)
         if self._program.left_alone is not None:
             self._recorder.lost("loops of the main program", self._program.left_alone)
+        if self._tracer is not None:
+            self._tracer.start()
         try:
             self.status = self._main.run(self._compile_main, self._note_error)
         except SystemExit as leaving:
@@ -124,7 +135,25 @@ class RecordSession:
     def _compile_main(self, source: bytes, path: str) -> CodeType:
         module = self._project.module_of(path) or "-c"
         self._modules.add(path, module, self._main.namespace)
-        return program_code(source, path, module, self, cache_dir=self.store.cache)
+        engine = self._tracer or self._engine.engine
+        return program_code(source, path, module, self, cache_dir=self.store.cache, engine=engine)
+
+    def _tracing(self) -> TraceEngine | None:
+        """Make the engine that traces, if that is the one."""
+        if self._engine.engine == "trace":
+            from flor_trace.instrument.tracing import TraceEngine  # noqa: PLC0415 - rarely used
+
+            self._tracer = TraceEngine(self._boundary, self._leave, self._tracing_ended)
+            ask_for_running(self._tracer.running)
+        return self._tracer
+
+    def _tracing_ended(self, why: str) -> None:
+        self._recorder.lost("loops from here on", why)
+        if sys.stderr is not None:
+            print(  # noqa: T201 - whoever reads the record should know where it ends
+                f"flor_trace: loops are recorded no longer: {why}; record with --engine bytecode",
+                file=sys.stderr,
+            )
 
     def _note_error(self, error: BaseException) -> None:
         if not isinstance(error, SystemExit):  # its status is asked for once, as without us
@@ -182,12 +211,17 @@ class RecordSession:
         try:
             self._writer.resume()
             if not self._guard.call(what, action, *arguments):
-                set_handler(None, None)
+                self._hear_no_more()
         finally:
             self._busy = False
 
-    def _in_child(self) -> None:
+    def _hear_no_more(self) -> None:
         set_handler(None, None)
+        if self._tracer is not None:
+            self._tracer.forget()
+
+    def _in_child(self) -> None:
+        self._hear_no_more()
         self._pid = -1
 
     # -- beginning and end --------------------------------------------------------------------
@@ -221,7 +255,7 @@ class RecordSession:
                 "hashseed": hash_seed,
                 "env": environment.recorded_environment(),
                 "launch": environment.launch(),
-                "engine": "bytecode",
+                "engine": self._engine.engine,
                 "native": NATIVE,
                 "overhead": settings.overhead,
                 "include": list(settings.include),
@@ -269,6 +303,8 @@ class RecordSession:
         if os.getpid() != self._pid:
             return
         self._pid = -1
+        if self._tracer is not None:
+            self._tracer.stop()
         set_handler(None, None)
         self._guard.call("finishing the record", self._finish)
         self._modules.forget()
