@@ -6,6 +6,7 @@ import atexit
 import os
 import sys
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from pathlib import Path
 from time import perf_counter, time
 from types import CodeType, ModuleType
@@ -21,7 +22,6 @@ from flor_trace.history.snapshot import project_root, take_snapshot
 from flor_trace.instrument.engines import choose
 from flor_trace.instrument.hook import install, program_code
 from flor_trace.instrument.select import Project
-from flor_trace.records import asdict
 from flor_trace.runtime.checkpoints import Checkpointer
 from flor_trace.runtime.guard import Guard
 from flor_trace.runtime.nest import Loop, Nest, ask_for_running
@@ -46,6 +46,10 @@ MIN_QUEUE_BYTES = 512 << 20
 
 #: How long the end of a program may wait for checkpoints to reach the disk.
 DRAIN_SECONDS = 600.0
+
+#: What a journal says of a loop: its fields, which are as JSON has them.
+_LOOP = LoopInfo.__match_args__
+_facts = attrgetter(*_LOOP)
 
 
 class RecordSession:
@@ -176,7 +180,7 @@ class RecordSession:
                 "t": "module",
                 "module": info.module,
                 "digest": info.digest.hex(),
-                "loops": [asdict(loop) for loop in info.loops],
+                "loops": [dict(zip(_LOOP, _facts(loop), strict=True)) for loop in info.loops],
                 "left_alone": info.left_alone,
                 "clocks": sorted(info.clocks),
             }
