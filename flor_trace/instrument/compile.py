@@ -19,7 +19,7 @@ from flor_trace.instrument.mark import ELSE_JUMPS_OUT, for_location, jumps_out, 
 from flor_trace.instrument.markers import Marks
 from flor_trace.instrument.rewritten import Rewritten
 from flor_trace.records import dataclass
-from flor_trace.types import Digest, LoopInfo, LoopKey, ModuleInfo
+from flor_trace.types import Digest, LoopInfo, LoopKey, ModuleInfo, Span
 
 if TYPE_CHECKING:  # the engines are imported when they are used
     from flor_trace.instrument.flow import Flow
@@ -133,8 +133,9 @@ class _Found:
         self.clocks = _clocks(request, self.tree)
         self.infos = _describe(request, self.loops)
         if request.change is not None:
+            before = [(loop.span, loop.left_alone) for loop in self.loops]
             request.change.apply(self.tree, request.source, request.path)
-            self.loops = _found_again(self.loops, find_loops(self.tree, walrus=walrus))
+            self.loops = _found_again(before, find_loops(self.tree, walrus=walrus))
 
     def info(
         self, infos: tuple[LoopInfo, ...], left_alone: tuple[tuple[str, str], ...]
@@ -179,12 +180,14 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(constant)
 
 
-def _found_again(before: Sequence[FoundLoop], after: list[FoundLoop]) -> list[FoundLoop]:
+def _found_again(
+    before: Sequence[tuple[Span, str | None]], after: list[FoundLoop]
+) -> list[FoundLoop]:
     """Return the loops where they stand in a changed tree; what was decided on them stays."""
-    if [loop.span for loop in before] != [loop.span for loop in after]:
+    if [span for span, _ in before] != [loop.span for loop in after]:
         raise RewriteError("another tool changed the loops of this module: they are left alone")
-    for old, new in zip(before, after, strict=True):
-        new.left_alone = old.left_alone
+    for (_, left_alone), loop in zip(before, after, strict=True):
+        loop.left_alone = left_alone
     return after
 
 
