@@ -115,7 +115,8 @@ class Installed:
         """Return the spec that Python itself finds, with our loader for the user's own modules."""
         spec = next(self._found(fullname, path, target), None)
         if spec is not None:
-            self._take_over(spec)
+            if self._active:
+                self._take_over(spec)
             if fullname in self._after_import:
                 self._watch(spec)
         return spec
