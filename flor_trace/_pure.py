@@ -4,7 +4,7 @@ from flor_trace._pure_frames import UNBOUND, frames
 from flor_trace._pure_hash import digest, digest_many
 from flor_trace._pure_loops import LoopIter, Site, running, set_handler
 from flor_trace._pure_main import run_main
-from flor_trace._pure_wrappers import AfterExec, Before
+from flor_trace._pure_wrappers import AfterExec, Before, Unseen
 
 __all__ = [
     "UNBOUND",
@@ -12,6 +12,7 @@ __all__ = [
     "Before",
     "LoopIter",
     "Site",
+    "Unseen",
     "digest",
     "digest_many",
     "frames",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from types import MethodType
 from typing import Any, final
@@ -121,3 +122,49 @@ class Before:
 
     def __repr__(self) -> str:
         return f"<Before of {_own(self, '__wrapped__')!r}>"
+
+
+@final
+class Unseen:
+    """Calls ``function`` where no trace or profile function sees it.
+
+    Binds like a function.  The call of this object itself can be seen here, as its twin's cannot.
+    """
+
+    __slots__ = ("__weakref__", "__wrapped__")
+
+    __wrapped__: Callable[..., Any]
+
+    def __init__(self, function: Callable[..., Any], /) -> None:
+        _check("function", function)
+        object.__setattr__(self, "__wrapped__", function)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{name!r} of an Unseen cannot be set: make another one")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{name!r} of an Unseen cannot be deleted: make another one")
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Return what ``function`` returns."""
+        trace, profile = sys.gettrace(), sys.getprofile()
+        if trace is None and profile is None:
+            return self.__wrapped__(*args, **kwargs)
+        sys.settrace(None)
+        sys.setprofile(None)
+        try:
+            return self.__wrapped__(*args, **kwargs)
+        finally:
+            sys.setprofile(profile)
+            sys.settrace(trace)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        """Return the method bound to ``instance``, or this object when read from the class."""
+        if instance is not None:
+            return MethodType(self, instance)
+        if owner is None:
+            raise TypeError("__get__(None, None) is invalid")
+        return self
+
+    def __repr__(self) -> str:
+        return f"<Unseen of {self.__wrapped__!r}>"

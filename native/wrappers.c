@@ -1,4 +1,4 @@
-/* AfterExec and Before: calls pass through them without a Python frame of their own, so that
+/* AfterExec, Before and Unseen: calls pass through them without a Python frame of their own, so that
    tracebacks, stack levels and debuggers see the program as if nothing had been put in between. */
 #include "wrappers.h"
 
@@ -279,6 +279,66 @@ static PyType_Spec before_spec = {
     .slots = before_slots,
 };
 
+/* ---- Unseen ---- */
+
+static PyObject *unseen_call(PyObject *object, PyObject *const *args, size_t nargsf,
+                             PyObject *kwnames)
+{
+    Wrapper *self = (Wrapper *)object;
+    if (check_alive(self) < 0) {
+        return NULL;
+    }
+    PyThreadState *thread = PyThreadState_Get();
+    PyObject *function = Py_NewRef(self->wrapped);
+    PyThreadState_EnterTracing(thread);
+    PyObject *result = PyObject_Vectorcall(function, args, nargsf, kwnames);
+    PyThreadState_LeaveTracing(thread);
+    Py_DECREF(function);
+    return result;
+}
+
+static PyObject *unseen_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *function;
+    if (!PyArg_UnpackTuple(args, "Unseen", 1, 1, &function)) {
+        return NULL;
+    }
+    PyObject *twice = PyTuple_Pack(2, function, function);
+    if (twice == NULL) {
+        return NULL;
+    }
+    PyObject *made = wrapper_new(type, twice, kwargs, "Unseen", "function", unseen_call);
+    Py_DECREF(twice);
+    return made;
+}
+
+static PyObject *unseen_repr(PyObject *object)
+{
+    return wrapper_repr(object, "Unseen");
+}
+
+PyDoc_STRVAR(unseen_doc,
+    "Unseen(function, /)\n--\n\n"
+    "Calls ``function`` where no trace or profile function and no monitoring tool sees it.\n\n"
+    "Binds like a function.");
+
+static PyType_Slot unseen_slots[] = {
+    WRAPPER_SLOTS,
+    {Py_tp_doc, (void *)unseen_doc},
+    {Py_tp_new, unseen_new},
+    {Py_tp_repr, unseen_repr},
+    {Py_tp_descr_get, before_get},
+    {Py_tp_members, after_members},
+    {0, NULL},
+};
+
+static PyType_Spec unseen_spec = {
+    .name = "flor_trace._native.Unseen",
+    .basicsize = sizeof(Wrapper),
+    .flags = WRAPPER_FLAGS | Py_TPFLAGS_METHOD_DESCRIPTOR,
+    .slots = unseen_slots,
+};
+
 static int add_type(PyObject *module, PyType_Spec *spec)
 {
     PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
@@ -292,5 +352,8 @@ static int add_type(PyObject *module, PyType_Spec *spec)
 
 int flor_add_wrappers(PyObject *module)
 {
-    return add_type(module, &after_spec) < 0 ? -1 : add_type(module, &before_spec);
+    if (add_type(module, &after_spec) < 0 || add_type(module, &before_spec) < 0) {
+        return -1;
+    }
+    return add_type(module, &unseen_spec);
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from flor_trace._speedups import AfterExec, Before
+from flor_trace._speedups import AfterExec, Before, Unseen
 from flor_trace.instrument.cache import CodeCache
 from flor_trace.instrument.change import TreeChange
 from flor_trace.instrument.failures import OUR_FAILURES
@@ -40,6 +40,7 @@ class Loader(SourceFileLoader):
         self._module = module
         self._installed = installed
 
+    @Unseen
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         """Have the code ready before the module runs, and return None: Python makes the module.
 
@@ -51,6 +52,7 @@ class Loader(SourceFileLoader):
             self.__class__ = SourceFileLoader  # type: ignore[assignment]
         return None
 
+    @Unseen
     def get_code(self, fullname: str) -> CodeType | None:
         """Return instrumented code, or what Python would use where that is not to be had."""
         code, self._code = self._code, None
@@ -109,6 +111,7 @@ class Installed:
         """Instrument nothing more, as in a forked child; who reads code is still told."""
         self._active = False
 
+    @Unseen
     def find_spec(
         self, fullname: str, path: Any = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
@@ -168,8 +171,9 @@ class Installed:
         loader: Any = spec.loader
         name = spec.name
         try:
-            execute = Before(loader.exec_module, lambda module: vars(loader).pop("exec_module"))
-            loader.exec_module = AfterExec(execute, lambda module: self._imported(module, name))
+            forget = Unseen(lambda module: vars(loader).pop("exec_module"))
+            tell_us = Unseen(lambda module: self._imported(module, name))
+            loader.exec_module = AfterExec(Before(loader.exec_module, forget), tell_us)
         except OUR_FAILURES as failure:
             self._loader.on_failure(name, failure)
 

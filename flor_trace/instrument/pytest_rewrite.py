@@ -7,7 +7,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from flor_trace._speedups import Before
+from flor_trace._speedups import Before, Unseen
 from flor_trace.instrument.change import TreeChange
 from flor_trace.instrument.failures import OUR_FAILURES
 
@@ -42,7 +42,7 @@ class _Standins:
     def place(self) -> None:
         """Be told of every module that pytest's loader is about to execute."""
         loader = self._rewriter.AssertionRewritingHook
-        loader.exec_module = Before(loader.exec_module, self._prepare)
+        loader.exec_module = Before(loader.exec_module, Unseen(self._prepare))
 
     def _prepare(self, loader: Any, module: ModuleType) -> None:
         name = module.__name__

@@ -14,7 +14,7 @@ from importlib.machinery import SourceFileLoader
 import pytest
 from instrument_recorder import Recorder
 
-from flor_trace._speedups import NATIVE
+from flor_trace._speedups import NATIVE, Site
 from flor_trace.instrument import load as loading
 from flor_trace.instrument.hook import install, program_code
 from flor_trace.instrument.select import Project
@@ -265,6 +265,32 @@ def test_built_in_and_frozen_modules_keep_their_precedence(world):
     with world.install():
         module = importlib.import_module("zipimport")
         assert not hasattr(module, "fake")
+
+
+@pytest.mark.skipif(not NATIVE, reason="the Python twins have frames")
+@pytest.mark.parametrize("set_function", [sys.settrace, sys.setprofile])
+def test_who_traces_an_import_sees_nothing_of_ours(world, set_function):
+    world.write("one.py", LOOP + "run(2)\n")
+    world.write("two.py", "import one\n")
+    world.recorder.site = lambda loop: Site(None, 0)
+    files = set()
+
+    def hear(frame, event, arg):
+        files.add(frame.f_code.co_filename)
+        return hear
+
+    before = sys.gettrace() if set_function is sys.settrace else sys.getprofile()
+    with world.install(after_import={"one": lambda module: None}):
+        set_function(hear)
+        try:
+            import two
+        finally:
+            set_function(before)
+        importlib.reload(two)
+    assert world.seen() == ["two.py", "one.py", "two.py"]
+    assert two.one.__file__ in files
+    ours = os.path.dirname(os.path.dirname(loading.__file__))
+    assert [name for name in files if name.startswith(ours)] == []
 
 
 # -- after_import ---------------------------------------------------------------------------------
