@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import NoReturn
 
 from flor_trace import startup
 
 #: What a shell says of a program that SIGINT has ended.
 _INTERRUPTED = 130
+
+_script: ModuleType | None = None
 
 
 def main() -> int:
@@ -25,6 +27,9 @@ def console() -> int:
 
     The interpreter sees to that for ``python -m``; of a script, it must see the interrupt itself.
     """
+    # The interpreter goes on with the script's module, but lets go of it when an exception ends it.
+    global _script
+    _script = sys.modules["__main__"]
     status = main()
     if status == _INTERRUPTED:
         _die_of_interrupt()
@@ -48,5 +53,5 @@ def _die_of_interrupt() -> NoReturn:
 
 if __name__ == "__main__":
     _status = main()
-    if _status or not sys.flags.inspect:
+    if not sys.flags.inspect:  # with -i there is a dialogue now
         sys.exit(_status)

@@ -104,7 +104,7 @@ def _checked_out(git: Git, ref: str) -> str:
     plain = common.is_dir() and not (common / "reftable").exists()
     linked = plain and (common / "worktrees").exists()
     if plain and not linked and not (common / "HEAD").is_symlink():
-        return str(git.directory) if (common / "HEAD").read_text() == f"ref: {ref}\n" else ""
+        return str(git.directory) if (common / "HEAD").read_text("utf-8") == f"ref: {ref}\n" else ""
     return fsdecode(git.run("for-each-ref", "--format=%(worktreepath)", ref)).strip()
 
 

@@ -14,7 +14,7 @@ def host_name() -> str:
 def process_start(pid: int) -> int | None:
     """When the process started, in clock ticks since boot: tells a reused pid from the same one."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     except OSError:
         return None
     return int(fields[19])

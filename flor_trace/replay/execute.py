@@ -151,7 +151,7 @@ def _attempt(store: Store, outcome: Outcome, scratch: Path, wanted: set[int]) ->
         include=tuple(run.header["include"]),
     )
     file = scratch / "task.json"
-    file.write_text(json.dumps(asdict(task)))
+    file.write_text(json.dumps(asdict(task)), "utf-8")
     status = _run_worker(run, scratch, file)
     return _report(journal, status, scratch / "output.txt")
 

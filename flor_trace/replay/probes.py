@@ -84,7 +84,7 @@ def _place(at: str | None) -> tuple[str | None, bool]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ProbeError(f"cannot read the probe file {path}: {error}") from error
 

@@ -283,7 +283,7 @@ class Steering:
 
 def main(path: str) -> NoReturn:
     """Do the task that the file at `path` describes."""
-    fields = json.loads(Path(path).read_text())
+    fields = json.loads(Path(path).read_text("utf-8"))
     for name in ("wanted", "steps", "include"):
         fields[name] = tuple(fields[name])
     task = Task(**fields)
