@@ -212,7 +212,7 @@ def run_unittest(names):
         def addSubTest(self, test, subtest, err):
             super().addSubTest(test, subtest, err)
             if err is not None:
-                self.note(subtest, "failed")
+                self.note(test, "failed")
 
     outcomes = {}
     suite = unittest.defaultTestLoader.loadTestsFromNames(names)
