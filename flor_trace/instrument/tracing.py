@@ -15,6 +15,7 @@ from flor_trace.instrument.flow import Flow, ForStep, Part
 from flor_trace.types import Leaving
 
 _RESUME = dis.opmap["RESUME"]
+_RERAISE = dis.opmap["RERAISE"]
 _REPORT = 0  #: the mode of a site whose loops are reported
 _BEGINS = 0  #: the argument of a RESUME at the beginning of a function
 
@@ -23,6 +24,9 @@ _SUSPENDS = frozenset(
     dis.opmap[name]
     for name in ("YIELD_VALUE", "RETURN_GENERATOR", "SEND", "RESUME")
     if name in dis.opmap
+)
+_RETURNS = frozenset(
+    dis.opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in dis.opmap
 )
 
 
@@ -164,8 +168,9 @@ class TraceEngine:
             if event == "opcode":
                 track.opcode(frame)
             elif event == "exception":
-                track.thrown = "left" if issubclass(arg[0], GeneratorExit) else "raised"
-            elif event == "return" and not track.suspended(frame):
+                track.thrown = True
+                track.how = "left" if issubclass(arg[0], GeneratorExit) else "raised"
+            elif event == "return" and not track.suspended():
                 del self._tracks[id(frame)]
                 track.end()
         except OUR_FAILURES as failure:
@@ -199,15 +204,18 @@ class TraceEngine:
 
 
 def _begins(frame: FrameType) -> bool:
-    """Tell whether the frame runs from its beginning, and not on after a ``yield``."""
+    """Tell whether the frame runs from its beginning, and not on after a ``yield``.
+
+    A generator into which an exception is thrown is called where it stands, at its ``yield``.
+    """
     at, code = frame.f_lasti, frame.f_code.co_code
-    return at < 0 or code[at] != _RESUME or code[at + 1] & 3 == _BEGINS
+    return at < 0 or (code[at] == _RESUME and code[at + 1] & 3 == _BEGINS)
 
 
 class _Track:
     """Where one frame stands in its loops."""
 
-    __slots__ = ("engine", "flow", "here", "loops", "raw", "sites", "step", "thrown")
+    __slots__ = ("engine", "flow", "here", "how", "loops", "raw", "sites", "step", "thrown")
 
     def __init__(self, engine: TraceEngine, flow: Flow, sites: Sequence[Any]) -> None:
         self.engine = engine
@@ -216,18 +224,23 @@ class _Track:
         self.loops: list[TracedLoop] = []  #: that are entered, outermost first
         self.here = self.raw = -1  #: the instruction that ran last, and its first prefix
         self.step: ForStep | None = None  #: the FOR_ITER that is running
-        self.thrown: Leaving | None = None  #: an exception came up since the last instruction
+        self.thrown = False  #: whether an exception came up since the last instruction
+        self.how: Leaving = "raised"  #: how the latest exception leaves loops
 
-    def suspended(self, frame: FrameType) -> bool:
-        """Tell whether the frame only pauses."""
-        at = frame.f_lasti
-        pauses = self.flow.code.co_code[at] in _SUSPENDS if at >= 0 else False
-        return pauses and self.thrown is None
+    def suspended(self) -> bool:
+        """Tell whether the frame only pauses.
+
+        By what ran last: an exception that is raised again is at the place where it came up.
+        """
+        return self._last() in _SUSPENDS and not self.thrown
+
+    def _last(self) -> int:
+        return self.flow.code.co_code[self.here] if self.here >= 0 else _RESUME
 
     def end(self) -> None:
         """Leave all loops: the frame is over."""
-        if self.thrown is not None:
-            self._mark_thrown(self.thrown)
+        if self.thrown or self._last() not in _RETURNS:
+            self._mark_thrown(self.here)
         self._leave_down_to(0)
 
     def opcode(self, frame: FrameType) -> None:
@@ -238,9 +251,9 @@ class _Track:
             self.raw = raw
             return  # only behind its EXTENDED_ARG
         before, self.here, self.raw = self.here, here, raw
-        thrown, self.thrown = self.thrown, None
-        if here in self.flow.handlers and thrown is not None:
-            self._mark_thrown(thrown)
+        self.thrown = False
+        if here in self.flow.handlers:
+            self._mark_thrown(before)
         elif self.step is not None:
             self._after_step(self.step, here)
         self.step = None
@@ -250,9 +263,15 @@ class _Track:
         if step is not None:
             self._at_step(frame, step, before)
 
-    def _mark_thrown(self, how: Leaving) -> None:
+    def _mark_thrown(self, before: int) -> None:
+        path = dict(self.flow.paths.get(before, ()))
+        again = before >= 0 and self.flow.code.co_code[before] == _RERAISE
         for loop in self.loops:
-            loop.thrown = how
+            # The end of a handler around the loop may stand in the place of the test, or in none;
+            # it comes when the test is over.
+            testing = path.get(loop.index) == "test" and not again
+            if testing or loop.part != "test" or loop.endless:
+                loop.thrown = self.how
 
     # -- for -------------------------------------------------------------------------------------
 
@@ -298,8 +317,9 @@ class _Track:
             loop.head = here
             self.engine.report_boundary(loop)
             loop.n += 1
+        if not loop.part == part == "test":  # a test can clean up, but not go on after that
+            loop.thrown = None
         loop.part = part
-        loop.thrown = None
 
     def _jumps_to_head(self, loop: TracedLoop, before: int, here: int) -> bool:
         back = here == loop.head and here <= before

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 PRELUDE = """\
 import sys
-from contextlib import suppress, contextmanager
+from contextlib import suppress
+from traceback import walk_tb
 left = [90]
 shared = 0
 def tick(value=True):
@@ -17,11 +18,9 @@ def tick(value=True):
         raise OverflowError
     return value
 def show(error):
-    places = []
-    trace = error.__traceback__
-    while trace is not None:
-        places.append((trace.tb_frame.f_code.co_name, trace.tb_lineno))
-        trace = trace.tb_next
+    trace = [(frame.f_code, line) for frame, line in walk_tb(error.__traceback__)]
+    own = show.__code__.co_filename
+    places = [(code.co_name, line) for code, line in trace if code.co_filename == own]
     print(type(error).__name__, error, places, type(error.__context__).__name__)
 class Turn:
     def __init__(self, swallow):
