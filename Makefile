@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO ?= .demo
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check bench soak soak-short clean install
+.PHONY: demo test check bench bench-cost soak soak-short clean install
 
 demo: $(VENV)/.installed
 	examples/demo.sh $(abspath $(BIN))/python $(DEMO)
@@ -21,6 +21,10 @@ check: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/run.py
+
+# What recording costs; e.g. make bench-cost BENCH="--part suite --python python3.13".
+bench-cost: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/instrument.py $(BENCH)
 
 # Other people's programs with every loop rewritten, on each interpreter that is here; fetches
 # their sources into .soak.  The short one is what CI runs.

@@ -1,0 +1,71 @@
+"""The benchmarks run; what they measure is not judged here."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "benchmarks" / "instrument.py"
+
+
+def run(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "--quick", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def rows():
+    parts = ("--part", "loops", "--part", "start-up", "--part", "tight", "--part", "values")
+    return json.loads(run("--json", *parts))
+
+
+def test_every_row_says_what_was_measured_where_and_has_a_number(rows):
+    version = ".".join(map(str, sys.version_info[:2]))
+    for row in rows:
+        assert row["python"] == version
+        assert row["twin"] in ("native", "python")
+        assert isinstance(row["subject"], str)
+        assert isinstance(row["way"], str)
+        assert any(isinstance(value, int | float) for value in row.values())
+
+
+def test_both_twins_and_all_kinds_of_loop_are_there(rows):
+    from flor_trace._speedups import NATIVE
+
+    twins = {"native", "python"} if NATIVE else {"python"}
+    subjects = {"count", "items", "while_loop", "enter_for", "enter_while"}
+    ways = {"no handler", "given up", "quiet", "to Python", "to C", "settrace"}
+    found = {(row["twin"], row["subject"], row["way"]) for row in rows}
+    assert {(t, s, w) for t in twins for s in subjects for w in ways} <= found
+    assert {(t, "import", "from the cache") for t in twins} <= found
+
+
+def test_a_reported_loop_costs_more_than_a_plain_one(rows):
+    """Or else nothing was rewritten and nothing reported."""
+    for row in rows:
+        if row["way"] == "to Python":
+            assert row["ratio"] > 1.2, row
+
+
+def test_the_values_that_are_paid_for_are_really_in_the_journal(rows):
+    (row,) = [row for row in rows if row["way"] == "1 an iteration"]
+    assert row["rows"] >= 5000
+
+
+def test_without_json_there_is_a_line_for_each_row():
+    lines = run("--part", "start-up").splitlines()
+    assert len(lines) == 1
+    assert "empty.py" in lines[0]
