@@ -176,7 +176,7 @@ def _logged(setting: Setting, name: str) -> int:
 def suite(setting: Setting, source: Path | None, quick: bool) -> Row:
     """A test suite with every loop of package and tests recorded under the default policy."""
     folder = source or _download(setting)
-    words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly")
+    words: tuple[str, ...] = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly")
     words += ("tests/test_recipes.py",) if quick else ("tests",)
     store = ("--store", str(setting.directory / "suite-store"))
     given = {
