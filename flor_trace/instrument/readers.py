@@ -9,6 +9,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from flor_trace.instrument.bind import pristine
+from flor_trace.instrument.picklers import PICKLERS
 
 
 def _exchange(module: ModuleType, name: str, made: Callable[[Any], Any]) -> None:
@@ -57,4 +58,5 @@ PYTEST_REWRITER = "_pytest.assertion.rewrite"
 READERS: Mapping[str, Callable[[ModuleType], None]] = {
     "torch._dynamo.bytecode_transformation": _teach_dynamo,
     "numba.core.bytecode": _teach_numba,
+    **PICKLERS,
 }

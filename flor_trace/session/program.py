@@ -238,7 +238,7 @@ class Main:
 
 
 def _is_decodable(source: bytes) -> bool:
-    """Whether python reads a file of these bytes; ``compile`` lets strange ones in comments pass."""
+    """Whether python reads a file of these bytes; ``compile`` overlooks those in comments."""
     try:
         source.decode()
     except UnicodeDecodeError:

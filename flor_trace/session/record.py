@@ -13,7 +13,15 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from flor_trace import settings as environment
-from flor_trace._speedups import NATIVE, REASON, LoopIter, Site, native_wanted, set_handler
+from flor_trace._speedups import (
+    NATIVE,
+    REASON,
+    LoopIter,
+    Site,
+    Unseen,
+    native_wanted,
+    set_handler,
+)
 from flor_trace.errors import SnapshotError
 from flor_trace.history.journal import JournalWriter
 from flor_trace.history.processes import host_name, process_start
@@ -107,11 +115,11 @@ class RecordSession:
             print(f"flor_trace: {self._engine.notice}", file=sys.stderr)  # noqa: T201 - see above
         self._main.install()
         os.register_at_fork(
-            before=self._writer.before_fork,
-            after_in_parent=self._writer.after_fork,
-            after_in_child=self._in_child,
+            before=Unseen(self._writer.before_fork),
+            after_in_parent=Unseen(self._writer.after_fork),
+            after_in_child=Unseen(self._in_child),
         )
-        atexit.register(self.close)
+        atexit.register(Unseen(self.close))
         self._guard.call("saving the random states", self._seed, "random", sys)
         installed = install(
             self._project,
@@ -121,20 +129,24 @@ class RecordSession:
             on_failure=self._guard.failed,
             engine=self._tracing() or self._engine.engine,
         )
-        os.register_at_fork(after_in_child=installed.stop)
+        os.register_at_fork(after_in_child=Unseen(installed.stop))
         set_handler(self._boundary, self._leave)
         if self._program.left_alone is not None:
             self._recorder.lost("loops of the main program", self._program.left_alone)
         if self._tracer is not None:
             self._tracer.start()
+        ended = Unseen(self._ended)  # a debugger may still be stepping
         try:
-            self.status = self._main.run(self._compile_main, self._note_error)
+            ended(self._main.run(self._compile_main, self._note_error))
         except SystemExit as leaving:
-            self.status = seeds.exit_status(leaving)
+            ended(leaving)
             raise
-        finally:
-            self._main.release()
+        assert self.status is not None
         return self.status
+
+    def _ended(self, by: int | SystemExit) -> None:
+        self.status = seeds.exit_status(by) if isinstance(by, SystemExit) else by
+        self._main.release()
 
     def _compile_main(self, source: bytes, path: str) -> CodeType:
         module = self._project.module_of(path) or "-c"
