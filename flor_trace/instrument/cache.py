@@ -20,7 +20,7 @@ from flor_trace.records import dataclass
 from flor_trace.types import LoopKey
 
 #: Raise it whenever the same source has to give other code or other loop descriptions.
-FORMAT = b"2"
+FORMAT = b"3"
 
 _HEADER = b"flor_trace code\n"
 _DIGEST_BYTES = 16

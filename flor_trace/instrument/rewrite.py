@@ -17,7 +17,6 @@ from flor_trace.records import dataclass, field
 from flor_trace.types import Span
 
 _GET_ITER = dis.opmap["GET_ITER"]
-_TRANSIENT = ("tick", "done")  #: markers that the finishing pass removes
 
 ScopeKey = tuple[str, int]  #: ``co_qualname`` and ``co_firstlineno``
 
@@ -84,5 +83,8 @@ class Finisher:
         return made
 
     def _is_kept(self, constant: object) -> bool:
-        marker = self.marks.read(constant)
-        return marker is None or marker.part not in _TRANSIENT
+        """Keep the program's constants where they are: TorchDynamo finds them by their index.
+
+        The markers that are still used come after them.
+        """
+        return self.marks.read(constant) is None
