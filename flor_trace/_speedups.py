@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+
+from flor_trace.hints import TYPE_CHECKING
 
 __all__ = [
     "NATIVE",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import CodeType
-from typing import Any, Literal, NewType, Protocol
 
+from flor_trace.hints import Any, Literal, NewType, Protocol
 from flor_trace.records import dataclass
 
 #: 16 bytes: the XXH3-128 hash of some bytes, in canonical (big-endian) order.

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NoReturn
 
 from flor_trace import pyfacts
 from flor_trace import settings as environment
 from flor_trace.errors import UsageError
+from flor_trace.hints import NoReturn
 from flor_trace.session.program import PlainInstead, Program
 from flor_trace.settings import Settings
 

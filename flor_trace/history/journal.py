@@ -14,11 +14,11 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
 
 from flor_trace._speedups import digest
 from flor_trace.descriptors import Kept, aside
 from flor_trace.errors import JournalDamaged, StoreError
+from flor_trace.hints import Any, BinaryIO
 
 VERSION = 1
 _MAGIC = b"\x89flor_jnl\r\n\0"

@@ -6,9 +6,9 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
 
 from flor_trace.errors import NothingMatched, StoreNotWritable, UsageError
+from flor_trace.hints import Protocol
 from flor_trace.types import RunId
 
 #: Without i, l, o and u, which are read as other characters.

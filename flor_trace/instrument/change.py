@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import CodeType
-from typing import TYPE_CHECKING
+
+from flor_trace.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:  # needed only by whoever compiles, and the rewriter's cache saves that
     import ast

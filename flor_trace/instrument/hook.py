@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
 
 from flor_trace._speedups import AfterExec, Before, Unseen
+from flor_trace.hints import TYPE_CHECKING, Any, Self
 from flor_trace.instrument.cache import CodeCache
 from flor_trace.instrument.change import TreeChange
 from flor_trace.instrument.failures import OUR_FAILURES

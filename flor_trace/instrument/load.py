@@ -7,8 +7,8 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import CodeType
-from typing import TYPE_CHECKING
 
+from flor_trace.hints import TYPE_CHECKING
 from flor_trace.instrument.bind import Source, bind
 from flor_trace.instrument.cache import CodeCache, Unit
 from flor_trace.instrument.change import TreeChange

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
+from flor_trace.hints import Literal
 from flor_trace.records import dataclass
 from flor_trace.types import Control, Digest
 

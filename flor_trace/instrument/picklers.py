@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import CodeType, ModuleType
-from typing import Any
 
+from flor_trace.hints import Any
 from flor_trace.instrument.bind import pristine
 
 

@@ -6,8 +6,8 @@ import functools
 import sys
 from collections.abc import Callable, Mapping
 from types import CodeType, ModuleType
-from typing import Any
 
+from flor_trace.hints import Any
 from flor_trace.instrument.bind import pristine
 from flor_trace.instrument.picklers import PICKLERS
 

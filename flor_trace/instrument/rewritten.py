@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from types import CodeType
-from typing import Any
 
+from flor_trace.hints import Any
 from flor_trace.instrument.markers import Marks
 from flor_trace.instrument.places import Places, find_places
 from flor_trace.records import dataclass

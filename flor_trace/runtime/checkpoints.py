@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import Protocol
 
 from flor_trace._speedups import digest_many, frames
 from flor_trace.errors import StoreError
+from flor_trace.hints import Protocol
 from flor_trace.records import dataclass
 from flor_trace.runtime.policy import Budget
 from flor_trace.runtime.scope import Modules, roots

@@ -6,8 +6,8 @@ import re
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import MemberDescriptorType
-from typing import Any
 
+from flor_trace.hints import Any
 from flor_trace.runtime.values import scalar
 from flor_trace.types import Scalar, StackFrame
 

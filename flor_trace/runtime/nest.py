@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any, Protocol
 
 from flor_trace import _speedups
 from flor_trace._speedups import UNBOUND, LoopIter
+from flor_trace.hints import Any, Protocol
 from flor_trace.runtime import policy
 from flor_trace.runtime.values import scalar
 from flor_trace.types import Leaving, LoopInfo, Scalar

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
+from flor_trace.hints import Literal
 from flor_trace.records import dataclass
 
 #: Reporting an iteration costs a microsecond or two; a loop is watched when its iterations take

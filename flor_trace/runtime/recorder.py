@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from time import perf_counter
-from typing import Any, Protocol
 
 from flor_trace._speedups import LoopIter, frames
+from flor_trace.hints import Any, Protocol
 from flor_trace.runtime.checkpoints import Checkpointer, Taken
 from flor_trace.runtime.config import configuration
 from flor_trace.runtime.nest import Instance, target_value

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+from flor_trace.hints import Any
 from flor_trace.runtime.nest import Instance, outer_values
 from flor_trace.runtime.values import scalar
 from flor_trace.types import Scalar

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from types import BuiltinFunctionType, CellType, FunctionType, ModuleType
-from typing import Any
 
+from flor_trace.hints import Any
 from flor_trace.state.rng import rng_roots
 from flor_trace.types import StackFrame
 

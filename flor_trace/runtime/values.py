@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
 
+from flor_trace.hints import Any
 from flor_trace.types import Scalar
 
 #: Longer strings are texts, not values.

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import Any, Literal
 
 from flor_trace import pyfacts
 from flor_trace._speedups import run_main
 from flor_trace.errors import ScriptNotFound, ScriptNotRunnable
+from flor_trace.hints import Any, Literal
 from flor_trace.records import dataclass, replace
 from flor_trace.session.shadows import give_way
 

@@ -10,7 +10,6 @@ from operator import attrgetter
 from pathlib import Path
 from time import perf_counter, time
 from types import CodeType, ModuleType
-from typing import TYPE_CHECKING, Any
 
 from flor_trace import settings as environment
 from flor_trace._speedups import (
@@ -23,6 +22,7 @@ from flor_trace._speedups import (
     set_handler,
 )
 from flor_trace.errors import SnapshotError
+from flor_trace.hints import TYPE_CHECKING, Any
 from flor_trace.history.journal import JournalWriter
 from flor_trace.history.processes import host_name, process_start
 from flor_trace.history.runid import claim_run_dir, timestamp

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
 
+from flor_trace.hints import Any
 from flor_trace.records import dataclass
 from flor_trace.state.capture import capture
 from flor_trace.state.codecs import dataloader

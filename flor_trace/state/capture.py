@@ -6,9 +6,9 @@ import gc
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import islice
-from typing import Any
 
 from flor_trace.errors import CaptureError
+from flor_trace.hints import Any
 from flor_trace.state.codecs.base import Plan
 from flor_trace.state.codecs.classes import has_state
 from flor_trace.state.codecs.registry import load_libraries, plan_for

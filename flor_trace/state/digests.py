@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import marshal
 from collections.abc import Sequence
-from typing import Any, Final
 
 from flor_trace._speedups import digest
+from flor_trace.hints import Any, Final
 from flor_trace.state.graph import (
     PAIRED_KINDS,
     Graph,

@@ -7,9 +7,9 @@ import json
 import marshal
 import math
 from collections.abc import Sequence
-from typing import Any, Final
 
 from flor_trace.errors import CaptureError, StoreFormatError
+from flor_trace.hints import Any, Final
 from flor_trace.state.graph import Graph, Node, NodeId, Payload, Ref, node_ids
 from flor_trace.types import Address
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from types import EllipsisType
-from typing import TypeAlias
 
+from flor_trace.hints import TypeAlias
 from flor_trace.records import dataclass, field
 from flor_trace.types import Address
 

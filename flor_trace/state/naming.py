@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import sys
 import types
-from typing import Any
 
 from flor_trace.errors import RestoreError
+from flor_trace.hints import Any
 
 #: Types that say they are built in and yet are not there under their name.
 _UNEXPORTED: dict[str, type] = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import sys
-from typing import Any
 
+from flor_trace.hints import Any
 from flor_trace.state.codecs.registry import load_libraries
 
 

@@ -9,12 +9,12 @@ import re
 import struct
 import threading
 import zlib
-from typing import NewType
 
 import zstandard
 
 from flor_trace._speedups import digest
 from flor_trace.errors import ChunkDamaged, ChunkMissing
+from flor_trace.hints import NewType
 from flor_trace.records import dataclass
 from flor_trace.types import Address, Digest
 

@@ -10,10 +10,10 @@ import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from flor_trace._speedups import digest
 from flor_trace.errors import ChunkDamaged
+from flor_trace.hints import NamedTuple
 from flor_trace.records import dataclass
 from flor_trace.store import files
 from flor_trace.store.framing import HEADER_SIZE, KEY_SIZE, Key, parse_header

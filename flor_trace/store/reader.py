@@ -7,9 +7,9 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from types import TracebackType
-from typing import NamedTuple
 
 from flor_trace.errors import ChunkDamaged, ChunkMissing, StoreError
+from flor_trace.hints import NamedTuple
 from flor_trace.records import dataclass
 from flor_trace.store import files
 from flor_trace.store.framing import HEADER_SIZE, Key, address_of, key_of, parse_header, unframe

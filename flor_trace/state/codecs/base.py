@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
 
+from flor_trace.hints import Any, ClassVar, Protocol
 from flor_trace.records import dataclass
 from flor_trace.state.graph import Node, NodeId, Ref
 

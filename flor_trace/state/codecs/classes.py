@@ -6,8 +6,8 @@ import enum
 import sys
 from collections.abc import Callable
 from types import FunctionType, MemberDescriptorType
-from typing import Any
 
+from flor_trace.hints import Any
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Walk
 from flor_trace.state.graph import Node
 from flor_trace.state.naming import type_name

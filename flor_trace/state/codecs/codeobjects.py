@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import CodeType, FunctionType
-from typing import Any
 
+from flor_trace.hints import Any
 from flor_trace.state.naming import namespace
 
 

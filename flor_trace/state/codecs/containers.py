@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterable
-from typing import Any, Final
 
 from flor_trace.errors import RestoreError
+from flor_trace.hints import Any, Final
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
 from flor_trace.state.codecs.instances import named, pair_named, set_attributes
 from flor_trace.state.codecs.packing import PACK_FROM, pack, unpack

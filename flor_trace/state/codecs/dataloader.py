@@ -6,11 +6,11 @@ import random
 import sys
 from collections.abc import Iterable
 from types import ModuleType
-from typing import Any
 from weakref import WeakKeyDictionary
 
 from flor_trace._speedups import Before
 from flor_trace.errors import RestoreError
+from flor_trace.hints import Any
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
 from flor_trace.state.codecs.kept import opaque
 from flor_trace.state.graph import Node, Ref

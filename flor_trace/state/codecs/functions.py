@@ -13,8 +13,8 @@ from types import (
     ModuleType,
     WrapperDescriptorType,
 )
-from typing import Any
 
+from flor_trace.hints import Any
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
 from flor_trace.state.codecs.codeobjects import find_code
 from flor_trace.state.graph import Node, Ref

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from types import BuiltinFunctionType, MemberDescriptorType
-from typing import Any
 
 from flor_trace.errors import RestoreError
+from flor_trace.hints import Any
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
 from flor_trace.state.graph import FREE_ATOMS, Node, Ref
 

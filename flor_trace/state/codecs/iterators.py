@@ -8,8 +8,8 @@ import warnings
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
 
+from flor_trace.hints import Any, Final
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Walk
 from flor_trace.state.codecs.kept import opaque
 from flor_trace.state.codecs.reduced import ReducedCodec, reduction, refusals

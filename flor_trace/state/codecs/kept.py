@@ -8,8 +8,8 @@ import threading
 import types
 import weakref
 from collections.abc import Callable, Iterable
-from typing import Any, Final
 
+from flor_trace.hints import Any, Final
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
 from flor_trace.state.graph import Node, Ref
 from flor_trace.state.naming import type_name

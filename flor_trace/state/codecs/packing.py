@@ -6,8 +6,8 @@ import math
 from array import array
 from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
-from typing import Any, Final
 
+from flor_trace.hints import Any, Final
 from flor_trace.state.codecs.base import Unbuildable
 from flor_trace.state.codecs.values import LONG
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 from array import array
-from typing import Any
 
 from flor_trace.errors import RestoreError
+from flor_trace.hints import Any
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Walk
 from flor_trace.state.codecs.instances import named, pair_named, set_attributes
 from flor_trace.state.graph import Node

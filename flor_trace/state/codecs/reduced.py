@@ -6,8 +6,8 @@ import copyreg
 import sys
 from collections.abc import Iterable
 from types import MethodType
-from typing import Any
 
+from flor_trace.hints import Any
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
 from flor_trace.state.codecs.instances import set_attributes
 from flor_trace.state.codecs.kept import opaque

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any, Final
 
 from flor_trace.errors import RestoreError
+from flor_trace.hints import Any, Final
 from flor_trace.records import dataclass
 
 # The order of a set depends on the hashes of its elements, on the size of its table, on which of

@@ -7,8 +7,8 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from types import NotImplementedType
-from typing import Any, cast
 
+from flor_trace.hints import Any, cast
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
 from flor_trace.state.graph import Node, Payload, Ref
 
