@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType, TracebackType
-from typing import NoReturn
 
 from flor_trace import startup
+
+TYPE_CHECKING = False  # as in `typing`, which is slow to import
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 #: What a shell says of a program that SIGINT has ended.
 _INTERRUPTED = 130

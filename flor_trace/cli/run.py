@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from difflib import get_close_matches
 from pathlib import Path
 
 from flor_trace import pyfacts
@@ -113,6 +112,8 @@ def _split(arguments: list[str]) -> tuple[dict[str, str] | None, list[str]]:
         if not word.startswith("-") or word in ("-m", "-c", "-"):
             return options, arguments
         if name not in _OPTIONS:
+            from difflib import get_close_matches  # noqa: PLC0415 - only for the message
+
             near = get_close_matches(name, _OPTIONS, 1)
             hint = f"did you mean {near[0]}?" if near else "flor_trace run --help lists them"
             raise UsageError(f"there is no option {name}: {hint}")

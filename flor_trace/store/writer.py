@@ -26,6 +26,8 @@ MAX_BYTES = 512 << 20
 
 #: The thread ends after so many idle seconds: most of the time the program has no extra thread.
 _LINGER = 0.05
+#: How long a fork may wait for a job: it may need a lock that the forking thread itself holds.
+_PATIENCE = 2.0
 #: How long to wait for the system to be done with a thread that has ended.
 _GONE_WITHIN = 1.0
 _GONE_CHECK = 0.0001
@@ -150,6 +152,7 @@ class BackgroundWriter:
         """Return when the thread has ended, after the job it is at; the queue stays as it is.
 
         Otherwise the child would inherit locks that nobody releases, and Python 3.12 would warn.
+        If the job takes very long, that is what happens: the child uses none of those locks.
         """
         if os.getpid() != self._pid:
             return
@@ -185,12 +188,13 @@ class BackgroundWriter:
         return True
 
     def _end_worker(self) -> None:
-        """Return when the system counts no thread of ours."""
+        """Return when the system counts no thread of ours, or patience is at its end."""
+        deadline = time.monotonic() + _PATIENCE
         with self._changed:
             self._parked = True
             self._changed.notify_all()
-            while self._worker is not None:
-                self._changed.wait()
+            while self._worker is not None and (left := deadline - time.monotonic()) > 0:
+                self._changed.wait(left)
             ended, self._ended = self._ended, set()
         _await_gone(ended)
 

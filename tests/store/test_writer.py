@@ -358,6 +358,27 @@ def test_after_a_fork_the_next_call_goes_on_with_what_is_left(writer: Background
     gate.may_end.set()
 
 
+def test_a_fork_does_not_wait_for_ever_for_a_job_that_waits_for_the_forking_thread(
+    writer: BackgroundWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flor_trace.store.writer._PATIENCE", 0.05)
+    done: list[int] = []
+    lock = threading.Lock()
+
+    def wait_for_lock(packs: object) -> None:
+        with lock:
+            done.append(1)
+
+    with lock:  # as by a frame that a signal handler has interrupted, which forks
+        writer.submit(wait_for_lock, 0)
+        writer.before_fork()
+        writer.after_fork()
+        assert done == []
+
+    assert writer.drain(10)
+    assert done == [1]
+
+
 def test_a_thread_that_drains_while_another_forks_gets_what_it_waits_for(
     writer: BackgroundWriter,
 ) -> None:
