@@ -124,6 +124,8 @@ def _read_all(fd: int) -> bytes:
 
 def _absolute(path: str) -> str:
     """As python makes a script's ``__file__`` absolute: joined to the directory, not normalised."""
+    if path in ("", "."):
+        return os.getcwd()
     return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
 
 

@@ -1,4 +1,4 @@
-"""Run a program plainly and recorded, in turn and in the same place, and compare all that shows."""
+"""Run programs plainly and recorded, each in a place of its own, and compare all that shows."""
 
 from __future__ import annotations
 
@@ -10,12 +10,27 @@ import signal
 import site
 import subprocess
 import venv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 PACKAGE = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A program and how it is started: ``python OPTIONS COMMAND``."""
+
+    text: str | bytes = ""  #: of main.py
+    command: tuple[str, ...] = ("main.py",)
+    options: tuple[str, ...] = ()
+    files: Mapping[str, str | bytes] = field(default_factory=dict)
+    input: bytes | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    close: tuple[int, ...] = ()  #: descriptors that the program starts without
+    ours: tuple[str, ...] = ()  #: options of ``flor_trace run``
 
 
 @dataclass(frozen=True)
@@ -25,7 +40,7 @@ class Outcome:
     status: int
     stdout: bytes
     stderr: bytes
-    report: Any = None
+    report: Any = None  #: what it wrote to the file $REPORT
 
 
 def make_interpreter(folder: Path) -> Path:
@@ -36,84 +51,95 @@ def make_interpreter(folder: Path) -> Path:
     venv.create(folder, symlinks=True, with_pip=False)
     (packages,) = folder.glob("lib/python*/site-packages")
     (packages / "ours.pth").write_text("\n".join([str(PACKAGE), *site.getsitepackages()]))
+    command = folder / "bin" / "flor_trace"
+    command.write_text(
+        f"#!{folder / 'bin' / 'python'}\nimport sys\nfrom flor_trace.__main__ import console\n"
+        "if __name__ == '__main__':\n    sys.exit(console())\n"
+    )
+    command.chmod(0o755)
     return folder / "bin" / "python"
 
 
 @dataclass
-class Twins:
-    """A directory in which programs are run both ways."""
+class Place:
+    """A directory in which one program is run in several ways."""
 
     python: Path
     folder: Path
-    records: Path
-    env: dict[str, str] = field(default_factory=dict)
 
-    def write(self, name: str, text: str | bytes) -> Path:
-        """Write a file, and the folders it lies in."""
-        file = self.folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(text.encode() if isinstance(text, str) else text)
-        return file
+    def run(self, case: Case, *command: str) -> Outcome:
+        """Start `command`, after the files of the case are in place."""
+        project, report = self.folder / "project", self.folder / "report.json"
+        for name, text in {"main.py": case.text, **case.files}.items():
+            file = project / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(text.encode() if isinstance(text, str) else text)
+        report.unlink(missing_ok=True)
+        done = subprocess.run(
+            [*command],
+            cwd=project,
+            env={**self._environment(), "REPORT": str(report), **case.env},
+            capture_output=True,
+            timeout=120,
+            check=False,
+            preexec_fn=(lambda: [os.close(fd) for fd in case.close]) if case.close else None,
+            **({"stdin": subprocess.DEVNULL} if case.input is None else {"input": case.input}),
+        )
+        text = (report.read_text() if report.exists() else "") or "null"
+        return Outcome(done.returncode, done.stdout, done.stderr, json.loads(text))
 
-    def environment(self) -> dict[str, str]:
-        """A small environment, the same for both."""
+    def _environment(self) -> dict[str, str]:
         kept = ("FLOR_TRACE_NATIVE", "LANG", "LC_ALL", "HOME", "LD_LIBRARY_PATH", "TMPDIR")
         return {
             **{name: os.environ[name] for name in kept if name in os.environ},
             "PATH": f"{self.python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "PYTHONDONTWRITEBYTECODE": "1",
-            "REPORT": str(self.records.parent / "report.json"),
-            **self.env,
         }
 
-    def run(self, command: Sequence[str], **options: Any) -> Outcome:
-        """Run a command; what it writes to the file $REPORT is its report."""
-        report = self.records.parent / "report.json"
-        report.unlink(missing_ok=True)
-        env = {**self.environment(), **options.pop("env", {})}
-        options.setdefault("stdin", subprocess.DEVNULL)
-        if "input" in options:
-            del options["stdin"]
-        done = subprocess.run(
-            command,
-            cwd=options.pop("cwd", self.folder),
-            env=env,
-            stdout=options.pop("stdout", subprocess.PIPE),
-            stderr=options.pop("stderr", subprocess.PIPE),
-            timeout=60,
-            check=False,
-            **options,
-        )
-        text = report.read_text() if report.exists() else "null"
-        return Outcome(done.returncode, done.stdout or b"", done.stderr or b"", json.loads(text))
+    def plain(self, case: Case) -> Outcome:
+        """Run under plain python."""
+        return self.run(case, str(self.python), *case.options, *case.command)
 
-    def both(
-        self, target: Sequence[str], options: Sequence[str] = (), **how: Any
-    ) -> tuple[Outcome, Outcome]:
-        """Run ``python OPTIONS TARGET`` and ``python OPTIONS -m flor_trace TARGET``."""
-        plain = self.run([str(self.python), *options, *target], **how)
-        ours = ["-m", "flor_trace", "--store", str(self.records), *target]
-        return plain, self.run([str(self.python), *options, *ours], **how)
+    def recorded(self, case: Case) -> Outcome:
+        """Run under ``python -m flor_trace``, the record lying elsewhere."""
+        ours = ("-m", "flor_trace", "--store", str(self.folder / "records"), *case.ours)
+        return self.run(case, str(self.python), *case.options, *ours, *case.command)
+
+
+Both = tuple[Outcome, Outcome]
+
+
+def run_all(python: Path, folder: Path, cases: Mapping[str, Case]) -> dict[str, Both]:
+    """The plain and the recorded outcome of every case, by its name."""
+
+    def both(numbered: tuple[int, Case]) -> Both:
+        number, case = numbered
+        place = Place(python, folder / str(number))
+        return place.plain(case), place.recorded(case)
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        return dict(zip(cases, pool.map(both, enumerate(cases.values())), strict=True))
 
 
 _ADDRESS = re.compile(rb"0x[0-9a-fA-F]{6,}")
 
 
-def masked(text: bytes) -> list[str]:
-    """The lines without addresses."""
-    return _ADDRESS.sub(b"0x", text).decode("utf-8", "backslashreplace").splitlines()
+def masked(text: bytes, *patterns: str) -> list[str]:
+    """The lines, ends included, without addresses and what `patterns` match."""
+    text = _ADDRESS.sub(b"0x", text)
+    for pattern in patterns:
+        text = re.sub(pattern.encode(), b"", text)
+    return text.decode("utf-8", "backslashreplace").splitlines(keepends=True)
 
 
-def differences(plain: Outcome, ours: Outcome) -> list[str]:
+def differences(plain: Outcome, ours: Outcome, patterns: Iterable[str] = ()) -> list[str]:
     """Every line in which the two differ; an empty list when nothing does."""
     found = []
     if plain.status != ours.status:
         found.append(f"status: {_status(plain.status)} is {_status(ours.status)}")
     for name in ("stdout", "stderr"):
-        a, b = getattr(plain, name), getattr(ours, name)
-        if masked(a) != masked(b) or len(masked(a)) == 0 != len(masked(b)):
-            lines = difflib.unified_diff(masked(a), masked(b), "plain", "ours", n=1, lineterm="")
-            found += [f"{name}: {line}" for line in lines]
+        a, b = (masked(getattr(each, name), *patterns) for each in (plain, ours))
+        found += [f"{name}: {x}" for x in difflib.unified_diff(a, b, "plain", "recorded", n=1)]
     return found + compared(plain.report, ours.report, "report")
 
 
