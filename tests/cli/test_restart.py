@@ -22,8 +22,9 @@ def execve(program, arguments, environ):
     print("same", arguments[1:] == sys.orig_argv[1:], environ["KEPT"])
     os._exit(7)
 os.execve = execve
-from flor_trace.cli.dispatch import main
-sys.exit(main(["nowhere.py"]))
+sys.argv[1:] = ["nowhere.py"]
+from flor_trace.__main__ import main
+sys.exit(main())
 """
 
 
@@ -43,11 +44,17 @@ def test_next_to_nothing_is_imported_before_the_restart():
     assert done.returncode == 7, done.stderr
     *imported, seed, same = done.stdout.splitlines()
     ours = {
-        *("flor_trace", "flor_trace.cli", "flor_trace.cli.dispatch", "flor_trace.cli.restart"),
+        *(
+            "flor_trace",
+            "flor_trace.__main__",
+            "flor_trace.cli",
+            "flor_trace.cli.dispatch",
+            "flor_trace.cli.restart",
+        ),
         *("flor_trace.errors", "flor_trace.records", "flor_trace.settings", "flor_trace.startup"),
     }
     # What `python -m` imports in any case.
-    given = {"__future__", "importlib", "operator", "_operator", "warnings"}
+    given = {"__future__", "types", "importlib", "operator", "_operator", "warnings"}
     own = {name for name in imported if not name.startswith("importlib.")}
     assert own <= ours | given
     _, drawn, note = seed.split()

@@ -17,18 +17,20 @@ print(json.dumps(names))
 #: Modules of Python and of libraries that recording needs from the start, by their first name.
 #: Each costs every recorded program time and may stand in the way of a module of its own that has
 #: the same name: before adding to this list, see whether the import can wait or be avoided.
+#: For `typing` there is `flor_trace.hints`, for `dataclasses` there is `flor_trace.records`.
 NEEDED = {
     # what `python -m` and every package use
     *("__future__", "runpy", "importlib", "contextlib", "collections", "functools", "operator"),
     *("keyword", "reprlib", "types", "itertools", "warnings", "atexit", "threading", "weakref"),
-    *("_collections", "_functools", "_operator", "_weakrefset", "gc", "errno", "typing", "_typing"),
+    *("_collections", "_functools", "_operator", "_weakrefset", "gc", "errno"),
     # paths
     *("pathlib", "ntpath", "fnmatch", "urllib", "ipaddress", "glob", "pwd", "grp"),
     # the journal and the store
     *("json", "_json", "re", "enum", "_sre", "copyreg", "struct", "_struct", "array", "zlib"),
-    *("zstandard", "platform", "binascii", "fcntl", "signal"),
-    # the command line and the snapshot
-    *("difflib", "heapq", "_heapq", "select", "_sha1"),
+    # (some releases of zstandard import typing)
+    *("zstandard", "typing", "_typing", "platform", "binascii", "fcntl", "signal"),
+    # the snapshot
+    *("select", "_sha1"),
     # the state of the program's own random numbers
     *("random", "_random", "bisect", "_bisect", "math", "_sha512", "_sha2"),
 }
