@@ -34,8 +34,9 @@ _TOOL_MODULES = (
 )  # fmt: skip
 #: How the processes begin that belong to a running program, or to a build.
 _HELPERS = (
-    "from multiprocessing", "from multiprocess", "from joblib.externals", "from loky",
-    "import sys;exec(eval(sys.stdin.readline()))", "from ipykernel", "import sys; app=sys.argv[1]",
+    "from multiprocess",  # multiprocessing, and the package of dill
+    "from joblib.externals", "from loky",
+    "import sys;exec(eval(sys.stdin.readline()))", "from ipykernel",
 )  # fmt: skip
 _BUILDING = ("PIP_BUILD_TRACKER", "PEP517_BUILD_BACKEND", "_PYPROJECT_HOOKS_BUILD_BACKEND")
 
