@@ -44,6 +44,13 @@ def _teach_dynamo(module: ModuleType) -> None:
     Frames that it compiles report no loops; those that it leaves to Python do.
     """
     _exchange(module, "cleaned_instructions", _given_pristine)
+    if hasattr(module, "transform_code_object"):
+        _exchange(module, "transform_code_object", _given_pristine)
+
+
+def _keep_out_of_dynamo(module: ModuleType) -> None:
+    """Let ``torch.compile`` pass over our own functions, which the loops of its frames call."""
+    module.add(__name__.partition(".")[0])
 
 
 def _teach_numba(module: ModuleType) -> None:
@@ -57,6 +64,7 @@ PYTEST_REWRITER = "_pytest.assertion.rewrite"
 #: Called after the module of that name was imported.
 READERS: Mapping[str, Callable[[ModuleType], None]] = {
     "torch._dynamo.bytecode_transformation": _teach_dynamo,
+    "torch._dynamo.trace_rules": _keep_out_of_dynamo,
     "numba.core.bytecode": _teach_numba,
     **PICKLERS,
 }

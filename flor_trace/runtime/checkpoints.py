@@ -11,6 +11,7 @@ from flor_trace.hints import Protocol
 from flor_trace.records import dataclass
 from flor_trace.runtime.policy import Budget
 from flor_trace.runtime.scope import Modules, roots
+from flor_trace.runtime.tracers import torch_intercepts
 from flor_trace.state.capture import capture
 from flor_trace.state.digests import digest_state, leaf_bytes
 from flor_trace.state.encode import encode
@@ -73,8 +74,8 @@ class Checkpointer:
         self.skipped = 0
 
     def allowed(self) -> bool:
-        """Whether the budget has room for a checkpoint now."""
-        return self.budget.allows(perf_counter() - self._began)
+        """Whether a checkpoint can be taken now, and the budget has room for it."""
+        return not torch_intercepts() and self.budget.allows(perf_counter() - self._began)
 
     def take(self) -> Taken:
         """Capture the state that the innermost frame of the program can see, and charge for it."""

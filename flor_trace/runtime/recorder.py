@@ -12,6 +12,7 @@ from flor_trace.runtime.config import configuration
 from flor_trace.runtime.nest import Instance, target_value
 from flor_trace.runtime.rows import Batch
 from flor_trace.runtime.scope import Modules
+from flor_trace.runtime.tracers import torch_intercepts
 from flor_trace.runtime.values import scalar
 from flor_trace.types import Leaving, LoopKey, Scalar
 
@@ -157,7 +158,8 @@ class Recorder:
     def _cheap(self, instance: Instance) -> bool:
         """Whether a checkpoint of the exit may go a little over the budget, if there is one."""
         budget, elapsed = self._checkpointer.budget, perf_counter() - instance.started
-        return budget.share > 0 and budget.estimate < 0.05 * elapsed
+        is_cheap = budget.share > 0 and budget.estimate < 0.05 * elapsed
+        return is_cheap and not torch_intercepts()
 
     def _worth_exit(self, instance: Instance) -> bool:
         may = self._checkpointer.allowed() or self._cheap(instance)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from flor_trace.hints import Any
+from flor_trace.runtime.tracers import torch_intercepts
 from flor_trace.types import Scalar
 
 #: Longer strings are texts, not values.
@@ -49,6 +50,8 @@ def _from_numpy(value: Any) -> Scalar | None:
 def _from_torch(value: Any) -> Scalar | None:
     torch = sys.modules.get("torch")
     if torch is None or type(value) not in (torch.Tensor, torch.nn.Parameter):
+        return None
+    if torch_intercepts():
         return None
     if value.ndim or value.device.type != "cpu" or value.layout is not torch.strided:
         return None

@@ -110,6 +110,34 @@ def test_dynamo_is_given_the_original_wherever_it_has_imported_the_reader(monkey
         assert module.cleaned_instructions("no code") == ("no code", False)
 
 
+def test_dynamo_makes_code_from_the_original_with_its_constants(monkeypatch, bound):
+    name = "torch._dynamo.bytecode_transformation"
+    both = stand_in(
+        monkeypatch,
+        name,
+        cleaned_instructions=lambda code: code,
+        transform_code_object=lambda code, change, safe=False: (code, change),
+    )
+    for module in both:
+        assert module.transform_code_object(bound.__code__, 1) == (pristine(bound.__code__), 1)
+
+
+def test_dynamo_passes_over_our_own_functions(monkeypatch):
+    added = []
+    stand_in(monkeypatch, "torch._dynamo.trace_rules", add=added.append)
+    assert added == ["flor_trace"]
+
+
+def test_the_constants_of_code_with_a_while_loop_are_where_they_were():
+    source = "def f(x):\n    a = 1\n    while x < 20:\n        x += 7\n    return x, 'end'\n"
+    code, _ = compiled(source, Recorder())
+    names = {}
+    exec(code, names)
+    plain = pristine(names["f"].__code__)
+    assert plain is not names["f"].__code__
+    assert names["f"].__code__.co_consts[: len(plain.co_consts)] == plain.co_consts
+
+
 def test_numba_finds_the_original(monkeypatch, bound):
     both = stand_in(
         monkeypatch, "numba.core.bytecode", get_code_object=lambda function: function.__code__

@@ -193,6 +193,15 @@ def test_iterators_that_cannot_be_rebuilt_are_opaque(save):
     assert "iterable dataset" in save({"b": batches}).captured.opaque[0]
 
 
+def test_tensors_that_stand_for_others_are_opaque(save):
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        fake = torch.ones(3)
+    graph = save({"fake": fake, "real": torch.ones(2)})
+    assert len(graph.graph.opaque) == 1
+
+
 def test_watching_twice_wraps_once():
     before = vars(loader_module._BaseDataLoaderIter)["__init__"]
     dataloader.watch(loader_module)

@@ -37,6 +37,9 @@ class _Tensor(Codec):
             return REDUCED.capture(walk, obj, plan)
         if not obj.is_cpu and obj.device.type not in ("cpu", "cuda", "mps", "xpu"):
             return opaque(plan.type_name, f"a tensor on {obj.device} has no memory to read")
+        leaf = _leaf_if_real(walk, obj)
+        if leaf is None:
+            return opaque(plan.type_name, "a tensor that stands for others has no memory to read")
         is_leaf = obj.is_leaf
         payload: Payload = (
             dtype,
@@ -52,7 +55,7 @@ class _Tensor(Codec):
             names += tuple(space)
             children += [walk.ref(value) for value in space.values()]
         kind = "tensor" if is_leaf else "detached tensor"
-        return Node(kind, plan.type_name, payload, children, names, _storage_leaf(walk, obj))
+        return Node(kind, plan.type_name, payload, children, names, leaf)
 
     def accepts(self, node: Node, obj: Any) -> bool:
         if not isinstance(node.payload, tuple) or obj.layout is not _STRIDED:
@@ -158,6 +161,16 @@ def _window(node: Node, storage: Any) -> Any:
         return empty.set_(storage, offset, shape, stride)
     except (RuntimeError, TypeError) as error:
         raise Unbuildable(f"the saved tensor does not fit its buffer: {error}") from None
+
+
+def _leaf_if_real(walk: Walk, tensor: Any) -> int | None:
+    """Return the leaf, None for the tensors without values that exporters and compilers keep."""
+    try:
+        if tensor.untyped_storage().device.type != tensor.device.type:
+            return None
+        return _storage_leaf(walk, tensor)
+    except RuntimeError:
+        return None
 
 
 def _storage_leaf(walk: Walk, tensor: Any) -> int:
