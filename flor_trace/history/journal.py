@@ -12,7 +12,8 @@ import stat
 import struct
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from flor_trace._speedups import digest
@@ -143,6 +144,23 @@ class JournalWriter:
                 file, self._file = self._file, None
                 if file is not None:
                     file.close()
+
+    def let_go(self, action: Callable[[], object]) -> None:
+        """Call `action` without the lock, if this thread holds it.
+
+        So it is where a signal handler interrupts a call and waits for another thread, which may
+        then do what the handler itself might.
+        """
+        held = 0
+        with suppress(RuntimeError):  # it is not held any more
+            while True:
+                self._lock.release()
+                held += 1
+        try:
+            action()
+        finally:
+            for _ in range(held):
+                self._lock.acquire()
 
     def _add(self, data: bytes) -> None:
         self._frames.append(data)

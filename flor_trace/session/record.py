@@ -115,7 +115,7 @@ class RecordSession:
             print(f"flor_trace: {self._engine.notice}", file=sys.stderr)  # noqa: T201 - see above
         self._main.install()
         os.register_at_fork(
-            before=Unseen(self._writer.before_fork),
+            before=Unseen(lambda: self._journal.let_go(self._writer.before_fork)),
             after_in_parent=Unseen(self._writer.after_fork),
             after_in_child=Unseen(self._in_child),
         )
@@ -370,7 +370,7 @@ class _DurableJournal:
 
     def __init__(self, journal: JournalWriter) -> None:
         self._journal = journal
-        self.flush, self.close = journal.flush, journal.close
+        self.flush, self.close, self.let_go = journal.flush, journal.close, journal.let_go
 
     def append(self, frame: Mapping[str, Any]) -> None:
         self._journal.append(frame)

@@ -207,13 +207,14 @@ class BackgroundWriter:
             return True
         self._parked = False
         if self._worker is None:
-            worker = object()
+            # Noted before it is there: a signal handler that forks may run right after the start.
+            self._worker = worker = object()
             try:
                 # threading.Thread would show up in the program's threading.enumerate().
                 _thread.start_new_thread(self._work, (worker,))
             except RuntimeError:
+                self._worker = None
                 return False
-            self._worker = worker
         return True
 
     def _work(self, worker: object) -> None:

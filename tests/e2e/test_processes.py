@@ -89,6 +89,31 @@ print(statuses == [4] * 36)
 """
 )
 
+SIGNALS = (
+    BALLAST
+    + """
+import random, signal
+forks = 0
+def fork(number, frame):
+    global forks
+    pid = os.fork()
+    if pid == 0:
+        for i in range(3):
+            x = i
+        os._exit(0)
+    os.waitpid(pid, 0)
+    forks += 1
+    signal.setitimer(signal.ITIMER_REAL, random.random() * 0.004)
+signal.signal(signal.SIGALRM, fork)
+signal.setitimer(signal.ITIMER_REAL, 0.002)
+for epoch in range(40):
+    ballast[epoch % 8] = bytearray(os.urandom(1 << 18))
+    time.sleep(0.004)
+signal.signal(signal.SIGALRM, signal.SIG_IGN)
+print("done", forks > 3)
+"""
+)
+
 EXECS = (
     BALLAST
     + """
@@ -317,6 +342,14 @@ def test_threads_may_fork_while_checkpoints_are_written(bare: Project) -> None:
     frames = compare(bare, "threads.py")
 
     assert checkpoints(frames) >= 31
+
+
+def test_a_signal_handler_may_fork_wherever_it_interrupts(bare: Project) -> None:
+    bare.write("signals.py", SIGNALS)
+
+    frames = compare(bare, "signals.py")
+
+    assert checkpoints(frames) == 41
 
 
 @pytest.mark.parametrize("program", [EXECS, SUBPROCESS], ids=["exec", "subprocess"])
