@@ -121,6 +121,12 @@ def run_all(python: Path, folder: Path, cases: Mapping[str, Case]) -> dict[str, 
         return dict(zip(cases, pool.map(both, enumerate(cases.values())), strict=True))
 
 
+def programs(name: str) -> dict[str, str]:
+    """The programs of a text file beside this one, each under a line ``#: its name``."""
+    parts = (Path(__file__).parent / name).read_text().split("#: ")[1:]
+    return {name: text for name, _, text in (part.partition("\n") for part in parts)}
+
+
 _ADDRESS = re.compile(rb"0x[0-9a-fA-F]{6,}")
 
 
