@@ -52,15 +52,6 @@ def inner(i):
     return out
 
 
-def prange_sum(n):
-    import numba
-
-    total = 0.0
-    for i in numba.prange(n):
-        total += i
-    return total
-
-
 def layers(x):
     for k in range(3):
         x = x * 2 + k

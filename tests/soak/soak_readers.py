@@ -14,7 +14,7 @@ def tell(name, *values):
 def numba():
     import numba as nb
     import numpy as np
-    from soak_functions import inner, looping, matrix, prange_sum, spinning, while_else
+    from soak_functions import inner, looping, matrix, spinning, while_else
 
     for function, args in [
         (looping, (10,)),
@@ -25,8 +25,16 @@ def numba():
         fast = nb.njit(function)
         signature = [str(each) for each in (fast(*args), fast.nopython_signatures)]
         tell(f"njit {function.__name__}", str(function(*args)), *signature)
-        assert fast.inspect_types.__self__.nopython_signatures
-    tell("parallel", float(nb.njit(parallel=True)(prange_sum)(1000)))
+        assert len(fast.nopython_signatures) == len(fast.signatures) == 1
+
+    @nb.njit(parallel=True)
+    def parallel(n):
+        total = 0.0
+        for i in nb.prange(n):
+            total += i
+        return total
+
+    tell("parallel", parallel(1000))
     helper = nb.njit(inner)
 
     @nb.njit
@@ -37,6 +45,11 @@ def numba():
         return total
 
     tell("calls", int(calls(5)))
+
+
+def numba_classes():
+    import numba as nb
+    import numpy as np
 
     @nb.vectorize(["float64(float64)"])
     def powers(x):
@@ -155,4 +168,10 @@ def hooked():
         tell("hooked error", str(error))
 
 
-{"numba": numba, "jax": jax, "wrappers": wrappers, "hooked": hooked}[sys.argv[1]]()
+{
+    "numba": numba,
+    "numba classes": numba_classes,
+    "jax": jax,
+    "wrappers": wrappers,
+    "hooked": hooked,
+}[sys.argv[1]]()

@@ -14,6 +14,7 @@ from soak_cage import environment
 HERE = Path(__file__).parent
 NEEDED = {
     "numba": ("numba",),
+    "numba classes": ("numba",),
     "jax": ("jax",),
     "wrappers": ("beartype", "typeguard", "pydantic", "attrs"),
     "hooked": ("typeguard",),
