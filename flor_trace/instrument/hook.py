@@ -79,6 +79,7 @@ class Installed:
         self._loader = loader
         self._after_import = after_import
         self._active = False
+        self.mains: frozenset[str] = frozenset()  #: what `runpy` may look up to run it
 
     def __enter__(self) -> Self:
         return self
@@ -120,9 +121,16 @@ class Installed:
         if spec is not None:
             if self._active:
                 self._take_over(spec)
+                self._make_ready(spec)
             if fullname in self._after_import:
                 self._watch(spec)
         return spec
+
+    def _make_ready(self, spec: ModuleSpec) -> None:
+        """As `Loader.create_module`, which `runpy` does not call."""
+        is_main = spec.name in self.mains and spec.submodule_search_locations is None
+        if is_main and isinstance(spec.loader, Loader):
+            spec.loader.create_module(spec)
 
     def invalidate_caches(self) -> None:
         """Do nothing: the finders that are asked are on ``sys.meta_path`` themselves."""

@@ -72,6 +72,14 @@ class Program:
         return file
 
     @property
+    def modules(self) -> frozenset[str]:
+        """The names under which ``runpy`` looks for the main module; none if it does not run it."""
+        if self.mode == "directory":
+            return frozenset({"__main__"})
+        names = {self.target, f"{self.target}.__main__"} if self.mode == "module" else ()
+        return frozenset(names)
+
+    @property
     def left_alone(self) -> str | None:
         """Why the loops of the main program are not rewritten, None where they are."""
         if self.mode == "zip":

@@ -130,6 +130,7 @@ class RecordSession:
             engine=self._tracing() or self._engine.engine,
         )
         os.register_at_fork(after_in_child=Unseen(installed.stop))
+        installed.mains = self._program.modules
         set_handler(self._boundary, self._leave)
         if self._program.left_alone is not None:
             self._recorder.lost("loops of the main program", self._program.left_alone)
