@@ -52,3 +52,8 @@ def unpacked(name, folder):
         (fresh / target.name).rename(target)
         fresh.rmdir()
     return target
+
+
+if __name__ == "__main__":
+    for package in sys.argv[1:]:
+        print(unpacked(package, Path(__file__).parents[2] / ".soak"))

@@ -13,11 +13,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 SLICE = (
-    *("asyncgen", "contextlib", "coroutines", "exceptions", "generators", "iter", "itertools"),
-    *("sys_settrace", "sys_setprofile", "traceback", "weakref", "with"),
+    *("contextlib", "coroutines", "exceptions", "generators", "iter", "sys_settrace"),
+    *("sys_setprofile", "traceback", "with"),
 )
 MODULES = (
-    *("abc", "bdb", "bisect", "calendar", "class", "code", "collections", "compile"),
+    *("abc", "asyncgen", "bdb", "bisect", "calendar", "class", "code", "collections", "compile"),
     *("configparser", "context", "contextlib_async", "copy", "cprofile", "csv", "dataclasses"),
     *("decorators", "deque", "descr", "dict", "dictcomps", "difflib", "dis", "doctest", "enum"),
     *("enumerate", "except_star", "exception_group", "exception_variations", "fractions"),
@@ -35,7 +35,7 @@ MODULES = (
     ),
     *("positional_only_arg", "pprint", "profile", "queue", "raise", "random", "range", "sched"),
     *("scope", "set", "setcomps", "statistics", "string", "super", "syntax", "textwrap"),
-    *("threading_local", "tokenize", "trace", "types", "unpack", "unpack_ex"),
+    *("threading_local", "tokenize", "trace", "types", "unpack", "unpack_ex", "weakref"),
 )
 
 

@@ -35,9 +35,9 @@ SMALL = [
     Suite("toolz", ("toolz",)),
     Suite("boltons", ("tests",)),
     Suite("tinydb", ("tests",)),
-    Suite("sqlparse", ("tests",)),
 ]
 LARGE = [
+    Suite("sqlparse", ("tests",)),
     Suite("jinja2", ("tests",), source="src"),
     Suite("lark", ("tests/__main__.py",)),
     Suite("more-itertools", ("tests",)),

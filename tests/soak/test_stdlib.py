@@ -112,8 +112,8 @@ def check_all(cage, paths):
 
 @pytest.mark.soak_slice
 def test_a_slice_of_the_standard_library_is_rewritten_and_can_be_given_back(cage):
-    check = check_all(cage, files()[::9])
-    assert check.counts["code objects"] > 5_000
+    check = check_all(cage, files()[::15])
+    assert check.counts["code objects"] > 3_000
 
 
 def test_the_whole_standard_library_is_rewritten_and_can_be_given_back(cage):
