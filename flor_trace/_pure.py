@@ -1,8 +1,10 @@
 """The table of the hot functions in Python: the reference for ``flor_trace._native``."""
 
+from flor_trace._pure_columns import Columns
 from flor_trace._pure_frames import UNBOUND, frames
+from flor_trace._pure_handler import set_handler
 from flor_trace._pure_hash import digest, digest_many
-from flor_trace._pure_loops import LoopIter, Site, running, set_handler
+from flor_trace._pure_loops import LoopIter, Site, running
 from flor_trace._pure_main import run_main
 from flor_trace._pure_wrappers import AfterExec, Before, Unseen
 
@@ -10,6 +12,7 @@ __all__ = [
     "UNBOUND",
     "AfterExec",
     "Before",
+    "Columns",
     "LoopIter",
     "Site",
     "Unseen",

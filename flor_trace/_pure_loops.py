@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import opcode
 import sys
-from _thread import get_ident, interrupt_main
-from collections.abc import Callable
 from types import CodeType, FrameType
-from typing import Any, Literal, final
+from typing import Any, final
 from weakref import ref
 
+from flor_trace import _pure_handler as handlers
+from flor_trace._pure_columns import Columns
 from flor_trace._pure_frames import UNBOUND, stack, unseen, variables
 
 RECURSION_NEEDED = 100
@@ -27,55 +27,8 @@ _ORDERLY = frozenset(
     or name in ("RESUME", "YIELD_VALUE", "SEND")
 )
 
-Boundary = Callable[["LoopIter"], object]
-Leave = Callable[["LoopIter", Literal["exhausted", "left", "raised"]], object]
-
-
-class _Handler:
-    """Who hears of loops, and on which thread."""
-
-    def __init__(self, boundary: Boundary, leave: Leave) -> None:
-        self.boundary = boundary
-        self.leave = leave
-        self.thread = get_ident()
-
-    def here(self) -> bool:
-        """Whether the calling thread is the handler's."""
-        return get_ident() == self.thread
-
-
-_handler: _Handler | None = None
 _live: dict[int, ref[LoopIter]] = {}  #: by the order of entry
 _entered = 0
-
-
-def set_handler(boundary: Boundary | None, leave: Leave | None, /) -> None:
-    """Call these for the loops of the calling thread from now on; None twice: nothing."""
-    global _handler
-    if boundary is None and leave is None:
-        _handler = None
-    elif callable(boundary) and callable(leave):
-        _handler = _Handler(boundary, leave)
-    else:
-        raise TypeError("set_handler() needs two callables, or None twice")
-
-
-class _Leaving:
-    """Calls the handler when it is dropped: the interpreter then reports what is raised."""
-
-    __slots__ = ("_call",)
-
-    def __init__(self, leave: Leave, loop: LoopIter, how: str) -> None:
-        self._call = (leave, loop, how)
-
-    def __del__(self) -> None:
-        try:
-            unseen(*self._call)
-        except KeyboardInterrupt:
-            from threading import Timer  # noqa: PLC0415 - rare
-
-            # Not now: an exception in here would go to the hook instead of the program.
-            Timer(0.05, interrupt_main).start()
 
 
 def _binary(what: str, value: int) -> int:
@@ -132,7 +85,7 @@ class Site:
         return self._iterations
 
     def _reports(self) -> bool:
-        return self._mode == REPORT and _handler is not None and _handler.here()
+        return self._mode == REPORT and handlers.current is not None
 
     def __getitem__(self, iterable: Any, /) -> Any:
         if self._kind != 0:
@@ -189,13 +142,14 @@ class LoopIter:
         "_pending",
         "_quiet",
         "_reported",
+        "_rows",
         "_site",
         "tag",
     )
 
     _code: CodeType | None
     _frame: int
-    _handler: _Handler | None
+    _handler: handlers.Handler | None
     _inner: Any
     _live: bool
     _loud: bool
@@ -205,6 +159,7 @@ class LoopIter:
     _pending: bool
     _quiet: bool
     _reported: bool
+    _rows: Columns | None
     _site: Site
     tag: Any
 
@@ -220,8 +175,8 @@ class LoopIter:
         self._live = self._loud = self._quiet = self._reported = False
         self._frame = self._n = self._offset = self._order = 0
         self._code = None
-        self._handler = _handler
-        self.tag = None
+        self._handler = handlers.current
+        self.tag = self._rows = None
         return self
 
     def _start(self, frame: FrameType) -> None:
@@ -239,10 +194,8 @@ class LoopIter:
     # -- reporting -------------------------------------------------------------------------
 
     def _can_report(self) -> bool:
-        if _handler is None or self._handler is not _handler:
+        if handlers.current is None or self._handler is not handlers.current:
             self._loud = False
-            return False
-        if not _handler.here():
             return False
         try:
             sys._getframe(sys.getrecursionlimit() - RECURSION_NEEDED)
@@ -252,15 +205,22 @@ class LoopIter:
 
     def _report_boundary(self) -> None:
         if self._loud and self._can_report():
-            assert _handler is not None
+            assert handlers.current is not None
             self._reported = True
             raised = True
             try:
-                unseen(_handler.boundary, self)
+                if self._rows is None or self._n == 0 or self._add_row(self._rows):
+                    unseen(handlers.current.boundary, self)
                 raised = False
             finally:
                 if raised:  # the traceback keeps this object: nothing else would end it now
                     self._end("raised")
+
+    def _add_row(self, rows: Columns) -> bool:
+        """Fill the rows; whether the handler is to be called."""
+        due = []
+        unseen(lambda: due.append(self.code() is None or rows._boundary(self, self._n - 1)))
+        return due[0]
 
     def _end(self, how: str) -> None:
         known = self._loud and self._reported and self._can_report()
@@ -269,8 +229,8 @@ class LoopIter:
         self._site._iterations += self._n - self._offset
         _live.pop(self._order, None)
         if known:
-            assert _handler is not None
-            _Leaving(_handler.leave, self, how)
+            assert handlers.current is not None
+            handlers.Leaving(handlers.current.leave, self, how)
 
     def __del__(self) -> None:
         if getattr(self, "_live", False):
@@ -343,6 +303,17 @@ class LoopIter:
             raise TypeError("quiet must be a bool")
         self._quiet = value
         self._loud = self._live and not value
+
+    @property
+    def rows(self) -> Columns | None:
+        """Columns that every boundary fills, mostly without a call of the handler; or None."""
+        return self._rows
+
+    @rows.setter
+    def rows(self, value: Columns | None) -> None:
+        if value is not None and type(value) is not Columns:
+            raise TypeError("rows must be Columns or None")
+        self._rows = value
 
     @property
     def expected(self) -> int:

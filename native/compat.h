@@ -19,6 +19,9 @@
 #define Py_BUILD_CORE 1
 #include <internal/pycore_code.h>
 #include <internal/pycore_frame.h>
+#if PY_VERSION_HEX >= 0x030C0000 && PY_VERSION_HEX < 0x030D0000
+#include <internal/pycore_time.h>
+#endif
 #undef Py_BUILD_CORE
 #undef Py_BUILD_CORE_MODULE
 #pragma GCC diagnostic pop
@@ -84,6 +87,19 @@ flor_frame_code(FlorFrame *frame)
 #else
     return frame->f_code;
 #endif
+}
+
+/* Seconds of the clock that `time.perf_counter` reads. */
+static inline double
+flor_perf_counter(void)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    PyTime_t now;
+    (void)PyTime_PerfCounterRaw(&now);
+#else
+    _PyTime_t now = _PyTime_GetPerfCounter();
+#endif
+    return (double)now * 1e-9;
 }
 
 /* The budget of nested Python calls, and from 3.12 on that of nested C calls. */

@@ -43,8 +43,8 @@ variable(FlorFrame *frame, PyCodeObject *code, Py_ssize_t index)
 
 /* Where `name` is among the fast locals, or -1.  The names of a code object are interned, so that
    identity decides unless the caller's is not. */
-static Py_ssize_t
-variable_named(PyCodeObject *code, PyObject *name)
+Py_ssize_t
+flor_variable_named(PyCodeObject *code, PyObject *name)
 {
     PyObject *names = code->co_localsplusnames;
     for (Py_ssize_t i = 0; i < variables(code); i++) {
@@ -64,12 +64,10 @@ variable_named(PyCodeObject *code, PyObject *name)
     return -1;
 }
 
-/* Borrowed, or NULL without an error when unbound. */
-static PyObject *
-value_named(FlorFrame *frame, PyCodeObject *code, PyObject *name)
+PyObject *
+flor_value_at(FlorFrame *frame, PyCodeObject *code, Py_ssize_t index, PyObject *name)
 {
     if (has_fast_locals(code)) {
-        Py_ssize_t index = variable_named(code, name);
         return index < 0 ? NULL : variable(frame, code, index);
     }
     /* A mapping that is not a dict could only be asked by running the program's own code. */
@@ -94,7 +92,8 @@ flor_frame_lookup(FlorFrame *frame, PyObject *names, PyObject *unbound)
             goto error;
         }
         if (frame != NULL) {
-            value = value_named(frame, flor_frame_code(frame), name);
+            PyCodeObject *code = flor_frame_code(frame);
+            value = flor_value_at(frame, code, flor_variable_named(code, name), name);
             if (value == NULL && PyErr_Occurred()) {
                 goto error;
             }

@@ -11,6 +11,12 @@ PyObject *flor_frame_lookup(FlorFrame *frame, PyObject *names, PyObject *unbound
 /* The bound variables in a new dict. */
 PyObject *flor_frame_locals(FlorFrame *frame);
 
+/* Where a variable is among the fast locals of `code`, or -1. */
+Py_ssize_t flor_variable_named(PyCodeObject *code, PyObject *name);
+/* The value of the variable at `index` by that function, or of that name where there are no fast
+   locals: borrowed, or NULL without an exception when it is unbound. */
+PyObject *flor_value_at(FlorFrame *frame, PyCodeObject *code, Py_ssize_t index, PyObject *name);
+
 PyObject *flor_frames(PyObject *module, PyObject *filenames);
 
 #endif

@@ -1,17 +1,9 @@
 /* The iterator that stands for a running loop: on the value stack of its frame, so that the
    interpreter itself tells of every iteration (next) and of every kind of exit (deallocation). */
-#include <stddef.h>
-
 #include "frames.h"
 #include "loops.h"
 
 enum { RECURSION_NEEDED = 100 };
-
-static LoopIter *
-of_link(FlorLink *link)
-{
-    return (LoopIter *)((char *)link - offsetof(LoopIter, link));
-}
 
 LoopIter *
 flor_loop_new(Site *site, PyObject *iterable, char life)
@@ -32,6 +24,7 @@ flor_loop_new(Site *site, PyObject *iterable, char life)
     self->site = (Site *)Py_NewRef((PyObject *)site);
     self->inner = Py_XNewRef(iterable);
     self->tag = NULL;
+    self->rows = NULL;
     self->frame = NULL;
     self->code = NULL;
     self->n = self->offset = 0;
@@ -69,7 +62,7 @@ end(LoopIter *self)
 }
 
 /* Whether the handler can be called for this loop now.  A loop that began under another handler
-   only counts from now on; on another thread, or near the recursion limit, it does so for once. */
+   only counts from now on; near the recursion limit it does so for once. */
 static int
 can_report(LoopIter *self)
 {
@@ -78,8 +71,7 @@ can_report(LoopIter *self)
         self->loud = 0;
         return 0;
     }
-    PyThreadState *thread = flor_thread();
-    return thread->id == state->thread && flor_recursion_left(thread) >= RECURSION_NEEDED;
+    return flor_recursion_left(flor_thread()) >= RECURSION_NEEDED;
 }
 
 /* Call a part of the handler where no trace or profile function sees it. */
@@ -131,6 +123,21 @@ end_and_report(LoopIter *self, PyObject *how)
     }
 }
 
+/* Fill the rows; 1 when the handler is to be called, 0 when not, -1 with an exception. */
+static int
+add_row(LoopIter *self)
+{
+    FlorFrame *frame = flor_top_frame(flor_thread());
+    if (self->rows == NULL || self->n == 0 || frame != self->frame
+        || !flor_frame_is_complete(frame) || flor_frame_code(frame) != self->code) {
+        return 1;
+    }
+    Columns *rows = (Columns *)Py_NewRef((PyObject *)self->rows); /* the reader may run anything */
+    int due = flor_columns_boundary(rows, frame, self->n - 1);
+    Py_DECREF(rows);
+    return due;
+}
+
 /* 0, or -1 with the exception that the handler raised. */
 static int
 report_boundary(LoopIter *self)
@@ -139,8 +146,12 @@ report_boundary(LoopIter *self)
         return 0;
     }
     self->reported = 1;
+    int due = add_row(self);
+    if (due == 0) {
+        return 0;
+    }
     PyObject *arguments[] = {(PyObject *)self};
-    PyObject *result = call_unseen(self->site->state->boundary, arguments, 1);
+    PyObject *result = due < 0 ? NULL : call_unseen(self->site->state->boundary, arguments, 1);
     if (result == NULL) {
         /* The traceback keeps this object: its deallocation would come too late. */
         end_and_report(self, self->site->state->raised);
@@ -237,7 +248,7 @@ loop_of(Site *site)
     FlorFrame *frame = flor_top_frame(flor_thread());
     FlorLink *head = &site->state->loops;
     for (FlorLink *each = head->previous; each != head; each = each->previous) {
-        LoopIter *loop = of_link(each);
+        LoopIter *loop = flor_of_link(each);
         if (loop->site == site && loop->frame == frame) {
             return loop;
         }
@@ -278,6 +289,7 @@ flor_loop_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->site);
     Py_VISIT(self->inner);
     Py_VISIT(self->tag);
+    Py_VISIT(self->rows);
     return 0;
 }
 
@@ -287,6 +299,7 @@ flor_loop_clear(PyObject *op)
 {
     Py_CLEAR(((LoopIter *)op)->inner);
     Py_CLEAR(((LoopIter *)op)->tag);
+    Py_CLEAR(((LoopIter *)op)->rows);
     return 0;
 }
 
@@ -313,7 +326,7 @@ flor_loop_dealloc(PyObject *op)
     }
     PyTypeObject *type = Py_TYPE(op);
     Site *site = self->site;
-    PyObject *inner = self->inner, *tag = self->tag;
+    PyObject *inner = self->inner, *tag = self->tag, *rows = (PyObject *)self->rows;
     PyObject_GC_UnTrack(op);
     if (state->spares < (int)Py_ARRAY_LENGTH(state->spare) && !PyObject_GC_IsFinalized(op)) {
         state->spare[state->spares++] = self;
@@ -323,6 +336,7 @@ flor_loop_dealloc(PyObject *op)
     }
     Py_XDECREF(inner);
     Py_XDECREF(tag);
+    Py_XDECREF(rows);
     Py_DECREF(site); /* last: it keeps the type and with it `state` */
     Py_DECREF(type);
 }
@@ -333,51 +347,4 @@ flor_loops_free_spares(FlorState *state)
     while (state->spares > 0) {
         PyObject_GC_Del(state->spare[--state->spares]);
     }
-}
-
-PyObject *
-flor_set_handler(PyObject *module, PyObject *args)
-{
-    FlorState *state = flor_state(module);
-    PyObject *boundary, *leave;
-    if (!PyArg_ParseTuple(args, "OO:set_handler", &boundary, &leave)) {
-        return NULL;
-    }
-    int clears = boundary == Py_None && leave == Py_None;
-    if (!clears && !(PyCallable_Check(boundary) && PyCallable_Check(leave))) {
-        PyErr_SetString(PyExc_TypeError, "set_handler() needs two callables, or None twice");
-        return NULL;
-    }
-    state->handler++;
-    state->thread = flor_thread()->id;
-    Py_XSETREF(state->boundary, clears ? NULL : Py_NewRef(boundary));
-    Py_XSETREF(state->leave, clears ? NULL : Py_NewRef(leave));
-    Py_RETURN_NONE;
-}
-
-/* The newest loop comes first within a frame, and the innermost frame first, until reversed. */
-PyObject *
-flor_running(PyObject *module, PyObject *Py_UNUSED(unused))
-{
-    FlorLink *head = &flor_state(module)->loops;
-    PyObject *found = PyList_New(0);
-    if (found == NULL || head->next == head) {
-        return found;
-    }
-    FlorFrame *frame = flor_top_frame(flor_thread());
-    for (; frame != NULL; frame = frame->previous) {
-        for (FlorLink *each = head->previous; each != head; each = each->previous) {
-            LoopIter *loop = of_link(each);
-            if (loop->frame == frame && flor_frame_is_complete(frame)
-                && flor_frame_code(frame) == loop->code
-                && PyList_Append(found, (PyObject *)loop) < 0) {
-                Py_DECREF(found);
-                return NULL;
-            }
-        }
-    }
-    if (PyList_Reverse(found) < 0) {
-        Py_CLEAR(found);
-    }
-    return found;
 }

@@ -2,7 +2,9 @@
 #ifndef FLOR_LOOPS_H
 #define FLOR_LOOPS_H
 
-#include "compat.h"
+#include <stddef.h>
+
+#include "columns.h"
 
 enum { FLOR_FOR = 0, FLOR_WHILE = 1 };
 enum { FLOR_REPORT = 0, FLOR_RAW = 1 };
@@ -31,6 +33,7 @@ typedef struct {
     Site *site;
     PyObject *inner;    /* the iterable while PENDING, then its iterator; NULL for `while` */
     PyObject *tag;      /* NULL for None */
+    Columns *rows;      /* filled at every boundary, or NULL */
     FlorFrame *frame;   /* never followed unless it is found on the thread's stack */
     PyCodeObject *code; /* of that frame, borrowed: only compared */
     long long n, offset; /* n - offset iterations were really started */
@@ -38,14 +41,19 @@ typedef struct {
     char life, quiet, loud, reported; /* loud: LIVE and not quiet and not orphaned */
 } LoopIter;
 
+static inline LoopIter *
+flor_of_link(FlorLink *link)
+{
+    return (LoopIter *)((char *)link - offsetof(LoopIter, link));
+}
+
 /* Everything of one import of the module. */
 struct FlorState {
-    PyTypeObject *site_type, *loop_type;
+    PyTypeObject *site_type, *loop_type, *columns_type;
     PyObject *unbound;
     PyObject *exhausted, *left, *raised;
     PyObject *boundary, *leave;   /* both NULL when no handler is set */
     unsigned long long handler;   /* counts the calls of set_handler */
-    uint64_t thread;              /* that set the handler */
     FlorLink loops;               /* the head of the ring of live loops */
     LoopIter *spare[32];          /* freed instances: reuse leaves the collector's counts alone */
     int spares;
@@ -57,14 +65,10 @@ flor_state(PyObject *module)
     return (FlorState *)PyModule_GetState(module);
 }
 
-static inline int
-flor_handles(const FlorState *state)
-{
-    return state->boundary != NULL && flor_thread()->id == state->thread;
-}
-
 /* A loop of `site` over `iterable` (NULL for `while`) in state `life`; a new reference or NULL. */
 LoopIter *flor_loop_new(Site *site, PyObject *iterable, char life);
+/* The frame of a LoopIter while it runs; NULL, with an exception if `op` is something else. */
+FlorFrame *flor_loop_frame(FlorState *state, PyObject *op);
 /* Put a new loop among the live ones. */
 void flor_loop_start(LoopIter *loop);
 /* The slots of LoopIter. */

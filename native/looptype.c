@@ -14,6 +14,16 @@ running_frame(LoopIter *self)
     return NULL;
 }
 
+FlorFrame *
+flor_loop_frame(FlorState *state, PyObject *op)
+{
+    if (!Py_IS_TYPE(op, state->loop_type)) {
+        PyErr_Format(PyExc_TypeError, "a LoopIter is needed, not %.80s", Py_TYPE(op)->tp_name);
+        return NULL;
+    }
+    return running_frame((LoopIter *)op);
+}
+
 static PyObject *
 loop_lookup(PyObject *op, PyObject *names)
 {
@@ -113,6 +123,25 @@ get_expected(PyObject *op, void *Py_UNUSED(closure))
     return PyLong_FromLongLong(remaining + self->n - self->offset);
 }
 
+static PyObject *
+get_rows(PyObject *op, void *Py_UNUSED(closure))
+{
+    LoopIter *self = (LoopIter *)op;
+    return Py_NewRef(self->rows == NULL ? Py_None : (PyObject *)self->rows);
+}
+
+static int
+set_rows(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
+{
+    LoopIter *self = (LoopIter *)op;
+    if (value == NULL || !(value == Py_None || Py_IS_TYPE(value, self->site->state->columns_type))) {
+        PyErr_SetString(PyExc_TypeError, "rows must be Columns or None");
+        return -1;
+    }
+    Py_XSETREF(self->rows, value == Py_None ? NULL : (Columns *)Py_NewRef(value));
+    return 0;
+}
+
 static PyMethodDef methods[] = {
     {"lookup", loop_lookup, METH_O,
      PyDoc_STR("lookup($self, names, /)\n--\n\n"
@@ -141,6 +170,9 @@ static PyMemberDef members[] = {
 static PyGetSetDef computed[] = {
     {"n", get_n, set_n, PyDoc_STR("How many iterations have begun."), NULL},
     {"quiet", get_quiet, set_quiet, PyDoc_STR("Whether nothing of it is reported any more."), NULL},
+    {"rows", get_rows, set_rows,
+     PyDoc_STR("Columns that every boundary fills, mostly without a call of the handler; or None."),
+     NULL},
     {"expected", get_expected, NULL,
      PyDoc_STR("How many items there are in all, or -1 when that cannot be known."), NULL},
     {NULL, NULL, NULL, NULL, NULL},

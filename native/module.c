@@ -53,6 +53,7 @@ module_exec(PyObject *module)
     state->loops.previous = state->loops.next = &state->loops;
     if ((state->site_type = add_type(module, &flor_site_spec)) == NULL
         || (state->loop_type = add_type(module, &flor_loop_spec)) == NULL
+        || (state->columns_type = add_type(module, &flor_columns_spec)) == NULL
         || (state->unbound = make_unbound(module)) == NULL
         || (state->exhausted = PyUnicode_InternFromString("exhausted")) == NULL
         || (state->left = PyUnicode_InternFromString("left")) == NULL
@@ -70,6 +71,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     FlorState *state = flor_state(module);
     Py_VISIT(state->site_type);
     Py_VISIT(state->loop_type);
+    Py_VISIT(state->columns_type);
     Py_VISIT(state->unbound);
     Py_VISIT(state->boundary);
     Py_VISIT(state->leave);
@@ -94,6 +96,7 @@ module_free(void *module)
     flor_loops_free_spares(state);
     Py_CLEAR(state->site_type);
     Py_CLEAR(state->loop_type);
+    Py_CLEAR(state->columns_type);
     Py_CLEAR(state->unbound);
     Py_CLEAR(state->exhausted);
     Py_CLEAR(state->left);
@@ -103,7 +106,7 @@ module_free(void *module)
 static PyMethodDef methods[] = {
     {"set_handler", flor_set_handler, METH_VARARGS,
      PyDoc_STR("set_handler($module, boundary, leave, /)\n--\n\n"
-               "Call these for the loops of the calling thread from now on; None twice: nothing.")},
+               "Call these for the loops of all threads from now on; None twice: nothing.")},
     {"running", flor_running, METH_NOARGS,
      PyDoc_STR("running($module)\n--\n\n"
                "The reported loops that the calling thread is in, outermost first.")},

@@ -7,7 +7,7 @@
 static int
 reports(const Site *self)
 {
-    return self->mode == FLOR_REPORT && flor_handles(self->state);
+    return self->mode == FLOR_REPORT && self->state->boundary != NULL;
 }
 
 static PyObject *

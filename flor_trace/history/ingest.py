@@ -206,6 +206,8 @@ class _Reading:
     def loop(self, frame: Frame) -> None:
         nth = int(frame.get("nth", 0))
         key = str(frame["key"]) + (f"#{nth}" if nth else "")
+        if frame.get("thread"):
+            key += f"@{frame['thread']}"
         self.loops[int(frame["id"])] = (key, str(frame["dim"]))
         self.database.execute(
             "INSERT OR REPLACE INTO loops VALUES (?, ?, ?, ?)",

@@ -20,6 +20,7 @@ from flor_trace._speedups import digest
 from flor_trace.descriptors import Kept, aside
 from flor_trace.errors import JournalDamaged, StoreError
 from flor_trace.hints import Any, BinaryIO
+from flor_trace.history.columns import unpack_rows
 
 VERSION = 1
 _MAGIC = b"\x89flor_jnl\r\n\0"
@@ -268,7 +269,12 @@ def _read_frame(file: BinaryIO, left: int) -> dict[str, Any] | None:
         frame = _decode(payload)
     except (ValueError, RecursionError):
         return None
-    return frame if isinstance(frame, dict) else None
+    if not isinstance(frame, dict):
+        return None
+    if frame.get("t") == "rows":
+        with suppress(ValueError, LookupError, TypeError, AttributeError):  # its reader names it
+            unpack_rows(frame)
+    return frame
 
 
 def _decode(payload: bytes) -> object:

@@ -76,13 +76,11 @@ class Follower:
     def gave_up(self, instance: Instance, why: str) -> None:
         """See `Observer`: cannot happen, as replays do not judge loops."""
 
-    def iteration_over(
-        self, instance: Instance, li: LoopIter, iteration: int, values: tuple[Any, ...]
-    ) -> None:
+    def iteration_over(self, instance: Instance, li: LoopIter, iteration: int) -> None:
         """See `Observer`."""
         if not self._in_play(instance):
             return
-        self._verdicts.compare_row(instance, iteration, values)
+        self._verdicts.compare_row(instance, iteration, li.lookup(instance.loop.names))
         self._asker.at_end(instance, li, iteration)
 
     def boundary(self, instance: Instance, li: LoopIter, k: int) -> None:

@@ -20,6 +20,7 @@ class WatchedLoop:
     key: LoopKey
     dimension: str
     nth: int  #: which execution under the same outer iteration, from 0
+    thread: str = ""  #: that it ran on, unless that was the main one
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +108,22 @@ class RecordedRun:
 
     def _read_loop(self, frame: Mapping[str, Any]) -> None:
         self.loops[frame["id"]] = WatchedLoop(
-            frame["id"], LoopKey(frame["key"]), frame["dim"], frame.get("nth", 0)
+            frame["id"],
+            LoopKey(frame["key"]),
+            frame["dim"],
+            frame.get("nth", 0),
+            frame.get("thread", ""),
         )
 
     def _read_enter(self, frame: Mapping[str, Any]) -> None:
         loop = self.loops[frame["loop"]]
-        self.outermost[loop.number] = OutermostRun(loop, frame["at"])
+        if not loop.thread:  # a replay leads the main thread alone
+            self.outermost[loop.number] = OutermostRun(loop, frame["at"])
 
     def _read_leave(self, frame: Mapping[str, Any]) -> None:
-        run = self.outermost[frame["loop"]]
+        run = self.outermost.get(frame["loop"])
+        if run is None:
+            return
         run.iterations = frame["iterations"]
         run.complete = run.iterations - (frame["how"] == "raised")
         run.seconds, run.how = frame["seconds"], frame["how"]

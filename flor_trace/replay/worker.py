@@ -6,6 +6,7 @@ import json
 import os
 import random
 import sys
+from _thread import get_ident
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -74,12 +75,15 @@ class Worker:
         self._journal = JournalWriter(Path(task.journal))
         self._reader = PackReader(self._store)
         self._packs = PackWriter(self._store, f"replay-{Path(task.scratch).name}")
-        self._numbers = {(w.key, w.dimension, w.nth): w.number for w in self.run.loops.values()}
+        self._numbers = {
+            (w.key, w.dimension, w.nth): w.number for w in self.run.loops.values() if not w.thread
+        }
         self._watched = {loop.key for loop in self.run.loops.values()} | {task.loop}
         self._relocate = ((str(self._root), ROOT_TOKEN),)
         self._error: str | None = None
         self._main: Main | None = None
         self._busy = False
+        self._thread = get_ident()
         self._build()
 
     def _build(self) -> None:
@@ -103,13 +107,16 @@ class Worker:
         self._nest = Nest(self._follower, probing=False)
         self._journal.append({"t": "replay", "format": 1, "runid": run.runid, "probe": task.probe})
         for loop in run.loops.values():
+            if loop.thread:
+                continue
             self._write_loop(loop.number, loop.key, loop.dimension, loop.nth)
 
     def _identify(self, instance: Instance) -> int:
         key = (instance.loop.info.key, instance.dimension, instance.nth)
         number = self._numbers.get(key)
         if number is None:
-            number = self._numbers[key] = max(self._numbers.values(), default=-1) + 1
+            taken = {*self.run.loops, *self._numbers.values()}
+            number = self._numbers[key] = max(taken, default=-1) + 1
             self._write_loop(number, *key)
         return number
 
@@ -198,11 +205,11 @@ class Worker:
                     module.set_num_threads(frame["threads"])
 
     def _boundary(self, li: LoopIter) -> None:
-        if not self._busy:
+        if not self._busy and get_ident() == self._thread:
             self.do(self._nest.boundary, li)
 
     def _leave(self, li: LoopIter, how: Leaving) -> None:
-        if not self._busy:
+        if not self._busy and get_ident() == self._thread:
             self.do(self._nest.leave, li, how)
 
     def do(self, action: Callable[..., Any], *arguments: object) -> Any:

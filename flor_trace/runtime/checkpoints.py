@@ -77,6 +77,10 @@ class Checkpointer:
         """Whether a checkpoint can be taken now, and the budget has room for it."""
         return not torch_intercepts() and self.budget.allows(perf_counter() - self._began)
 
+    def due(self) -> float:
+        """The time, as of `perf_counter`, from which on the budget has room for one."""
+        return self._began + self.budget.due()
+
     def take(self) -> Taken:
         """Capture the state that the innermost frame of the program can see, and charge for it."""
         began = perf_counter()

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from flor_trace import settings
+from flor_trace.hints import Any
 
 _HOME = str(Path(__file__).resolve().parent.parent) + os.sep
 
@@ -35,6 +36,16 @@ class Guard:
             self.failed(what, error)
             return False
         return True
+
+    def value(self, what: str, action: Callable[[Any], Any], argument: Any, otherwise: Any) -> Any:
+        """Return what `action` gives, or `otherwise` when it fails."""
+        try:
+            return action(argument)
+        except Exception as error:
+            if self._strict or not _is_ours(error.__traceback__):
+                raise
+            self.failed(what, error)
+            return otherwise
 
     def failed(self, what: str, error: BaseException) -> None:
         """Note a failure of ours: the first one also on stderr."""

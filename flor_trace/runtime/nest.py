@@ -16,7 +16,7 @@ from flor_trace.types import Leaving, LoopInfo, Scalar
 MAX_INSTANCES = 1000
 
 #: A watched loop is looked at again after so many iterations.
-JUDGE_EVERY = 256
+JUDGE_EVERY = 1024
 
 
 running: Callable[[], list[LoopIter]] = _speedups.running
@@ -32,8 +32,10 @@ class Loop:
     """A loop statement of the program while it runs; the `info` of its `Site`."""
 
     __slots__ = (
+        "entries",
         "given_up",
         "info",
+        "judge_at",
         "longest",
         "names",
         "probe_iterations",
@@ -54,6 +56,8 @@ class Loop:
         self.longest = 0.0  #: seconds of its longest iteration so far
         self.probe_iterations = 0
         self.probe_seconds = 0.0
+        self.entries = 0  #: executions
+        self.judge_at = 0  #: as `reported`
         self.reported = 0  #: iterations, over all executions
         self.seconds = 0.0  #: that these took
 
@@ -61,7 +65,8 @@ class Loop:
 class Instance:
     """One execution of a loop, from its entry to its exit.
 
-    `iteration` is the one that runs, or will when the boundary is over.  `outer` are the watched
+    `iteration` is the one that runs, or will when the boundary is over; of a loop that fills its
+    rows by itself it is brought up to date when a loop inside begins.  `outer` are the watched
     loops around it, from the outermost inwards; `nth` counts the executions of this loop under
     the same outer iteration, so that a loop run twice there is not taken for one.  `under` are the
     iterations of `outer` when this one's began: the body of a generator ends under the next
@@ -71,12 +76,15 @@ class Instance:
     __slots__ = (
         "alive",
         "calls",
+        "calls_in",
         "dimension",
         "iteration",
         "loop",
+        "nest",
         "nth",
         "ours",
         "outer",
+        "reported",
         "seconds",
         "since",
         "started",
@@ -86,7 +94,10 @@ class Instance:
         "watched",
     )
 
-    def __init__(self, loop: Loop, outer: tuple[Instance, ...], nth: int, now: float) -> None:
+    def __init__(
+        self, nest: Nest, loop: Loop, outer: tuple[Instance, ...], nth: int, now: float
+    ) -> None:
+        self.nest = nest
         self.loop = loop
         self.outer = outer
         self.under = iterations_of(outer)
@@ -95,9 +106,11 @@ class Instance:
         self.seconds = 0.0  #: spent in its iterations, without what we did meanwhile
         self.ours = 0.0
         self.iteration = 0
+        self.reported = 0  #: iterations that are over and were heard of
         self.alive = True
         self.watched = loop.watched
         self.calls: dict[Loop, int] = {}
+        self.calls_in = 0  #: the iteration that `calls` are of
         self.tag: Any = None  #: for the observer
         self.dimension: str
         self.target = loop.info.targets[:1] or (loop.info.dimension,)
@@ -115,10 +128,8 @@ class Observer(Protocol):
     def watching(self, instance: Instance) -> None:
         """The loop has shown that it is worth watching."""
 
-    def iteration_over(
-        self, instance: Instance, li: LoopIter, iteration: int, values: tuple[Any, ...]
-    ) -> None:
-        """The body of `iteration` is over; `values` are those of ``instance.loop.names``."""
+    def iteration_over(self, instance: Instance, li: LoopIter, iteration: int) -> None:
+        """The body of `iteration` is over; of a loop that fills its rows, of those before, too."""
 
     def boundary(self, instance: Instance, li: LoopIter, k: int) -> None:
         """`k` iterations are over and the next has not begun; the loop is not in another."""
@@ -133,8 +144,9 @@ class Observer(Protocol):
 class Nest:
     """Turns the callbacks of `LoopIter` into an `Observer`'s.
 
-    Everything runs on the one thread that set the handler, and never re-entrantly: the program's
-    own signal handlers may run loops while we are inside, which are then not reported.
+    Everything runs on one thread, and never re-entrantly: the program's own signal handlers may
+    run loops while we are inside, which are then not reported.  A generator that was begun on
+    another thread belongs to that one's nest.
     """
 
     def __init__(self, observer: Observer, *, probing: bool = True) -> None:
@@ -151,6 +163,8 @@ class Nest:
             instance = self._enter(li, now)
             if instance is None:
                 return
+        elif instance.nest is not self:
+            return
         k = li.n
         if k:
             self._count_time(instance, now)
@@ -163,17 +177,15 @@ class Nest:
 
     def _begin(self, instance: Instance, li: LoopIter, k: int) -> None:
         instance.iteration = k
-        if instance.calls:
-            instance.calls = {}
-        if instance.outer:
-            instance.under = iterations_of(instance.outer)
-        else:
+        if not instance.outer:
             self._observer.boundary(instance, li, k)
+        elif self.outer_of(li) == instance.outer:  # of a generator's loop, they may have gone on
+            instance.under = iterations_of(instance.outer)
 
     def leave(self, li: LoopIter, how: Leaving) -> None:
         """Handle the end of `li`."""
         instance = li.tag
-        if instance is None:
+        if instance is None or instance.nest is not self:
             return
         now = perf_counter()
         self._count_time(instance, now)
@@ -195,15 +207,16 @@ class Nest:
     def _enter(self, li: LoopIter, now: float) -> Instance | None:
         loop: Loop = li.site.info
         outer = self.outer_of(li)
-        calls = outer[-1].calls if outer else self._calls
+        calls = _calls(outer[-1]) if outer else self._calls
         nth = calls.get(loop, 0)
         calls[loop] = nth + 1
         if loop.given_up or nth >= MAX_INSTANCES:
             why = "it is run too often in one iteration of the loops around it"
             tell = loop.watched and not loop.given_up
-            self._give_up(Instance(loop, outer, nth, now), li, why if tell else None)
+            self._give_up(Instance(self, loop, outer, nth, now), li, why if tell else None)
             return None
-        instance = li.tag = Instance(loop, outer, nth, now)
+        instance = li.tag = Instance(self, loop, outer, nth, now)
+        loop.entries += 1
         if loop.watched and self._probing:
             for each in outer:
                 self._watch(each)
@@ -212,16 +225,22 @@ class Nest:
 
     def outer_of(self, li: LoopIter) -> tuple[Instance, ...]:
         """The instances around `li` that are watched or may yet be, outermost first."""
-        return tuple(
-            other.tag
-            for other in running()
-            if other is not li and other.tag is not None and not other.quiet
-        )
+        found = []
+        for other in running():
+            tag = other.tag
+            if tag is None or other is li or other.quiet or tag.nest is not self:
+                continue
+            if other.rows is not None and other.rows.count:  # filled since we were called
+                tag.iteration = other.rows.next
+            found.append(tag)
+        return tuple(found)
 
     def _iteration_over(self, instance: Instance, li: LoopIter, iteration: int) -> None:
         loop = instance.loop
-        loop.reported += 1
-        if self._probing and not (instance.watched and loop.reported % JUDGE_EVERY):
+        loop.reported += iteration + 1 - instance.reported
+        instance.reported = iteration + 1
+        if self._probing and not (instance.watched and loop.reported < loop.judge_at):
+            loop.judge_at = loop.reported + JUDGE_EVERY
             self._judge(instance, li, iteration + 1)
             if li.quiet:
                 return
@@ -229,17 +248,21 @@ class Nest:
             if not outer.alive:
                 # A generator goes on under another loop; outside of all, it stays where it was.
                 instance.outer = self.outer_of(li) or instance.outer
-                instance.under = iterations_of(instance.outer)
+                if instance.outer[-1].alive:
+                    instance.under = iterations_of(instance.outer)
                 break
-        self._observer.iteration_over(instance, li, iteration, li.lookup(loop.names))
+        self._observer.iteration_over(instance, li, iteration)
 
     def _judge(self, instance: Instance, li: LoopIter, iterations: int) -> None:
         loop, seconds = instance.loop, instance.seconds
         if instance.watched:
-            if policy.too_tight(loop.reported, loop.seconds, outermost=not instance.outer):
+            if policy.too_tight(
+                loop.entries, loop.reported, loop.seconds, outermost=not instance.outer
+            ):
                 self._give_up(instance, li, "its iterations are too short to be reported cheaply")
             return
         verdict = policy.judge(
+            loop.entries,
             loop.probe_iterations + iterations,
             loop.probe_seconds + seconds,
             loop.longest,
@@ -258,6 +281,7 @@ class Nest:
 
     def _give_up(self, instance: Instance, li: LoopIter, why: str | None) -> None:
         li.quiet = True
+        instance.iteration = li.n
         li.site.mode = 1
         instance.loop.given_up = True
         if why is not None:
@@ -265,13 +289,22 @@ class Nest:
 
     def _count_probe(self, instance: Instance, li: LoopIter) -> None:
         loop = instance.loop
-        limit = policy.WATCH_SECONDS_OUTERMOST * li.n
         undecided = self._probing and not (instance.watched or instance.outer or li.quiet)
-        if undecided and instance.seconds >= limit > 0:  # there are no more iterations to go by
-            self._watch(instance)
+        if undecided and li.n:  # there are no more iterations to go by
+            seconds = loop.probe_seconds + instance.seconds
+            iterations = loop.probe_iterations + li.n
+            if policy.worth(loop.entries, iterations, seconds, outermost=True):
+                self._watch(instance)
         if not loop.watched:
             loop.probe_iterations += li.n
             loop.probe_seconds += instance.seconds
+
+
+def _calls(instance: Instance) -> dict[Loop, int]:
+    """How often each loop was entered in the iteration that `instance` is in."""
+    if instance.calls_in != instance.iteration:
+        instance.calls, instance.calls_in = {}, instance.iteration
+    return instance.calls
 
 
 def iterations_of(instances: tuple[Instance, ...]) -> tuple[int, ...]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
+from flor_trace._speedups import NATIVE
 from flor_trace.hints import Literal
 from flor_trace.records import dataclass
 
-#: Reporting an iteration costs a microsecond or two; a loop is watched when its iterations take
-#: long enough for that not to matter.  An outermost loop may be the whole of a small program, so
-#: it is allowed a larger share.
-WATCH_SECONDS = 100e-6
-WATCH_SECONDS_OUTERMOST = 50e-6
+#: What reporting costs: an execution of a loop, and each of its iterations.
+ENTRY_SECONDS = 40e-6
+ROW_SECONDS = 0.4e-6 if NATIVE else 8e-6
+
+#: A loop is watched when that is no more than this share of its time.  An outermost loop may be
+#: the whole of a small program, so it is allowed a larger one.
+WATCH_SHARE = 0.02
+WATCH_SHARE_OUTERMOST = 0.05
 
 #: An iteration of this length makes a loop worth watching.
 SURE_SECONDS = 20e-3
@@ -17,10 +23,9 @@ SURE_SECONDS = 20e-3
 #: Iterations of one loop, over all its instances, after which it must have shown itself.
 PROBE_ITERATIONS = 32
 
-#: A watched loop that turns out to be this tight over `DEMOTE_ITERATIONS` rows is given up.
-DEMOTE_SECONDS = 40e-6
-DEMOTE_SECONDS_OUTERMOST = 10e-6
+#: A watched loop that, over so many rows, costs this many times its share is given up.
 DEMOTE_ITERATIONS = 4096
+DEMOTE_FACTOR = 3
 
 #: What a checkpoint is thought to cost before one was taken.
 FIRST_ESTIMATE_SECONDS = 5e-3
@@ -31,7 +36,20 @@ GRACE_SECONDS = 25e-3
 Verdict = Literal["watch", "tight", "unsure"]
 
 
-def judge(iterations: int, seconds: float, longest: float, *, outermost: bool) -> Verdict:
+def worth(entries: int, iterations: int, seconds: float, *, outermost: bool) -> bool:
+    """Whether a loop whose executions took `seconds` in all is cheap enough to be watched."""
+    share = WATCH_SHARE_OUTERMOST if outermost else WATCH_SHARE
+    return _cost(entries, iterations) <= share * seconds
+
+
+def _cost(entries: int, iterations: int) -> float:
+    # The first execution is free: a program's main loop is entered once.
+    return ENTRY_SECONDS * (entries - 1) + ROW_SECONDS * iterations
+
+
+def judge(
+    entries: int, iterations: int, seconds: float, longest: float, *, outermost: bool
+) -> Verdict:
     """Whether a loop of which `iterations` took `seconds` in all is to be watched.
 
     The `longest` iteration does not count: it is often the first, which warms things up.  Unless
@@ -41,16 +59,16 @@ def judge(iterations: int, seconds: float, longest: float, *, outermost: bool) -
         return "watch"
     if iterations < 2:
         return "unsure"
-    limit = WATCH_SECONDS_OUTERMOST if outermost else WATCH_SECONDS
-    if seconds - longest >= limit * (iterations - 1):
+    if worth(entries, iterations - 1, seconds - longest, outermost=outermost):
         return "watch"
     return "tight" if iterations >= PROBE_ITERATIONS else "unsure"
 
 
-def too_tight(iterations: int, seconds: float, *, outermost: bool) -> bool:
+def too_tight(entries: int, iterations: int, seconds: float, *, outermost: bool) -> bool:
     """Whether a watched loop should be given up, having turned out to be tight."""
-    limit = DEMOTE_SECONDS_OUTERMOST if outermost else DEMOTE_SECONDS
-    return iterations >= DEMOTE_ITERATIONS and seconds < limit * iterations
+    return iterations >= DEMOTE_ITERATIONS and not worth(
+        entries, iterations, DEMOTE_FACTOR * seconds, outermost=outermost
+    )
 
 
 @dataclass(slots=True)
@@ -69,9 +87,13 @@ class Budget:
         A little is allowed beyond it, less than starting us costs: a short program, too, is to
         have its entry and a few of its iterations.
         """
+        return elapsed >= self.due()
+
+    def due(self) -> float:
+        """Seconds into the run from which on a checkpoint keeps within the share."""
         if self.share == 0:
-            return False
-        return self.spent + self.estimate <= self.share * elapsed + self.grace
+            return math.inf
+        return (self.spent + self.estimate - self.grace) / self.share
 
     def charge(self, seconds: float) -> None:
         """Count a checkpoint that cost `seconds`; recent ones weigh most in the estimate."""

@@ -16,6 +16,7 @@ MAX_STRING = 1024
 MAX_INTEGER_BITS = 2048
 
 _PLAIN = frozenset({bool, int, float})
+_TEXTS = frozenset({int, str})  #: types of which a value may be too long to be a scalar
 
 
 def scalar(value: Any) -> Scalar | None:
@@ -36,6 +37,16 @@ def scalar(value: Any) -> Scalar | None:
         return None
     reader = _READERS.get(module.partition(".")[0])
     return reader(value) if reader is not None else None
+
+
+def read(value: Any) -> Any:
+    """As `scalar`, but NotImplemented where no value of that type can ever be or hold one."""
+    found = scalar(value)
+    if found is not None or type(value) in _TEXTS:
+        return found
+    module = type(value).__module__
+    known = type(module) is str and module.partition(".")[0] in _READERS
+    return None if known else NotImplemented
 
 
 def _from_numpy(value: Any) -> Scalar | None:

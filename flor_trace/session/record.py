@@ -12,15 +12,7 @@ from time import perf_counter, time
 from types import CodeType, ModuleType
 
 from flor_trace import settings as environment
-from flor_trace._speedups import (
-    NATIVE,
-    REASON,
-    LoopIter,
-    Site,
-    Unseen,
-    native_wanted,
-    set_handler,
-)
+from flor_trace._speedups import NATIVE, REASON, Site, Unseen, native_wanted, set_handler
 from flor_trace.errors import SnapshotError
 from flor_trace.hints import TYPE_CHECKING, Any
 from flor_trace.history.journal import JournalWriter
@@ -34,14 +26,15 @@ from flor_trace.runtime.checkpoints import Checkpointer
 from flor_trace.runtime.guard import Guard
 from flor_trace.runtime.nest import Loop, Nest, ask_for_running
 from flor_trace.runtime.policy import Budget
-from flor_trace.runtime.recorder import Recorder
+from flor_trace.runtime.recorder import Recorder, Shared
 from flor_trace.runtime.scope import Modules
+from flor_trace.runtime.strands import Strands
 from flor_trace.session import seeds
 from flor_trace.session.program import Main, Program
 from flor_trace.settings import Settings
 from flor_trace.store.layout import Store, open_store
 from flor_trace.store.writer import BackgroundWriter
-from flor_trace.types import Leaving, LoopInfo, ModuleInfo
+from flor_trace.types import LoopInfo, ModuleInfo
 
 if TYPE_CHECKING:  # few runs use it
     from flor_trace.instrument.tracing import TraceEngine
@@ -95,11 +88,19 @@ class RecordSession:
             budget=Budget(settings.overhead),
             is_project_file=lambda name: self._project.module_of(name) is not None,
         )
-        self._recorder = Recorder(self._journal, self._modules, self._checkpointer)
-        self._nest = Nest(self._recorder)
-        self._busy = False
+        self._recording = Shared(self._journal, self._modules, self._guard)
+        self._strands = self._make_strands()
         self._main = Main(program)
         self._write_header(hash_seed)
+
+    def _make_strands(self) -> Strands:
+        return Strands(
+            Nest(Recorder(self._recording, self._checkpointer)),
+            lambda thread: Nest(Recorder(self._recording, None, thread=thread)),
+            self._guard,
+            before=self._writer.resume,
+            stop=self._hear_no_more,
+        )
 
     # -- the run ------------------------------------------------------------------------------
 
@@ -131,9 +132,9 @@ class RecordSession:
         )
         os.register_at_fork(after_in_child=Unseen(installed.stop))
         installed.mains = self._program.modules
-        set_handler(self._boundary, self._leave)
+        self._strands.start()
         if self._program.left_alone is not None:
-            self._recorder.lost("loops of the main program", self._program.left_alone)
+            self._recording.lost("loops of the main program", self._program.left_alone)
         if self._tracer is not None:
             self._tracer.start()
         ended = Unseen(self._ended)  # a debugger may still be stepping
@@ -160,12 +161,14 @@ class RecordSession:
         if self._engine.engine == "trace":
             from flor_trace.instrument.tracing import TraceEngine  # noqa: PLC0415 - rarely used
 
-            self._tracer = TraceEngine(self._boundary, self._leave, self._tracing_ended)
+            self._tracer = TraceEngine(
+                self._strands.boundary, self._strands.leave, self._tracing_ended
+            )
             ask_for_running(self._tracer.running)
         return self._tracer
 
     def _tracing_ended(self, why: str) -> None:
-        self._recorder.lost("loops from here on", why)
+        self._recording.lost("loops from here on", why)
         if sys.stderr is not None:
             print(  # noqa: T201 - whoever reads the record should know where it ends
                 f"flor_trace: loops are recorded no longer: {why}; record with --engine bytecode",
@@ -187,7 +190,7 @@ class RecordSession:
         self._modules.add(path, info.module)
         self._clocks |= info.clocks
         for loop in info.loops:
-            self._recorder.varying.update(loop.stores)
+            self._recording.varying.update(loop.stores)
         self._journal.append(
             {
                 "t": "module",
@@ -212,25 +215,6 @@ class RecordSession:
 
     def control(self, loop: LoopInfo) -> None:
         """See `Hooks`: nothing is steered while a run is recorded."""
-
-    # -- callbacks of the loops ---------------------------------------------------------------
-
-    def _boundary(self, li: LoopIter) -> None:
-        self._enter_callback("recording a loop", self._nest.boundary, li)
-
-    def _leave(self, li: LoopIter, how: Leaving) -> None:
-        self._enter_callback("recording the end of a loop", self._nest.leave, li, how)
-
-    def _enter_callback(self, what: str, action: Callable[..., None], *arguments: object) -> None:
-        if self._busy:  # a signal handler of the program runs loops while we are inside
-            return
-        self._busy = True
-        try:
-            self._writer.resume()
-            if not self._guard.call(what, action, *arguments):
-                self._hear_no_more()
-        finally:
-            self._busy = False
 
     def _hear_no_more(self) -> None:
         set_handler(None, None)
@@ -305,7 +289,7 @@ class RecordSession:
         return snapshot.vid, [[str(i.path), i.reason] for i in snapshot.left_out], None
 
     def _failed(self, what: str, error: BaseException) -> None:
-        self._recorder.lost(what, f"{type(error).__name__}: {error}")
+        self._recording.lost(what, f"{type(error).__name__}: {error}")
 
     def _guarded(self, what: str, job: Callable[[], None]) -> None:
         if not self._guard.call(what, job):
@@ -323,6 +307,7 @@ class RecordSession:
         if self._tracer is not None:
             self._tracer.stop()
         set_handler(None, None)
+        self._guard.call("finishing the record", self._recording.flush)
         self._guard.call("finishing the record", self._finish)
         self._modules.forget()
 
@@ -360,8 +345,8 @@ class RecordSession:
             return
         name = f" ({self._settings.name})" if self._settings.name else ""
         print(
-            f"flor_trace: recorded run {self.runid}{name}, {self._recorder.iterations} iterations, "
-            f"{checkpoints} checkpoints; see flor_trace ls",
+            f"flor_trace: recorded run {self.runid}{name}, {self._recording.iterations} "
+            f"iterations, {checkpoints} checkpoints; see flor_trace ls",
             file=error,
         )
 

@@ -33,7 +33,7 @@ def verdicts(emitted):
 
 @pytest.fixture
 def epoch():
-    return Instance(Loop(EPOCH, EPOCH.own_stores), (), 0, 0.0)
+    return Instance(None, Loop(EPOCH, EPOCH.own_stores), (), 0, 0.0)
 
 
 def value(number, what=1.0):
@@ -151,10 +151,10 @@ def test_a_value_that_is_not_set_any_more_is_a_difference(verdicts, epoch):
 
 def test_the_path_of_an_inner_iteration_has_the_outer_ones(verdicts, epoch):
     epoch.iteration = 3
-    step = Instance(Loop(STEP, STEP.own_stores), (epoch,), 0, 0.0)
+    step = Instance(None, Loop(STEP, STEP.own_stores), (epoch,), 0, 0.0)
 
     assert verdicts.path(step, 4) == ((0, 3), (1, 4))
-    other = Instance(Loop(STEP, STEP.own_stores), (epoch,), 1, 0.0)
+    other = Instance(None, Loop(STEP, STEP.own_stores), (epoch,), 1, 0.0)
     assert verdicts.path(other, 4) is None
 
 

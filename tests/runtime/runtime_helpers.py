@@ -58,7 +58,8 @@ class Observer:
     def watching(self, instance):
         self.note("watching", instance.dimension)
 
-    def iteration_over(self, instance, li, iteration, values):
+    def iteration_over(self, instance, li, iteration):
+        values = li.lookup(instance.loop.names)
         outer = tuple(o.iteration for o in instance.outer)
         held = tuple("-" if v is UNBOUND else v for v in values)
         self.note("over", instance.dimension, (*outer, iteration), held)
@@ -83,8 +84,8 @@ class Values(Observer):
         super().__init__()
         self.targets = []
 
-    def iteration_over(self, instance, li, iteration, values):
-        super().iteration_over(instance, li, iteration, values)
+    def iteration_over(self, instance, li, iteration):
+        super().iteration_over(instance, li, iteration)
         self.targets.append((*outer_values(instance), target_value(instance, li)))
 
 

@@ -229,7 +229,7 @@ def test_a_slow_loop_is_watched_from_its_first_iteration_on(tracing):
 def test_an_outermost_loop_that_ends_undecided_is_judged_by_its_mean(tracing):
     seen = tracing(probing=True)
     for _ in site(watched=False)[range(1)]:
-        tracing.clock.sleep(policy.WATCH_SECONDS_OUTERMOST * 1.01)
+        tracing.clock.sleep(policy.ROW_SECONDS / policy.WATCH_SHARE_OUTERMOST * 1.01)
 
     assert [e[0] for e in seen.events][-3:] == ["boundary", "watching", "left"]
 
@@ -303,17 +303,20 @@ def test_the_loops_around_a_loop_that_was_watched_before_are_watched(tracing):
     assert names == [("watching", "step"), ("watching", "epoch"), ("trained",)]
 
 
-def test_a_watched_loop_that_turns_out_tight_is_given_up_with_a_reason(tracing):
+def test_a_watched_loop_that_turns_out_tight_is_given_up_with_a_reason(tracing, monkeypatch):
+    monkeypatch.setattr(policy, "ROW_SECONDS", 0.4e-6)
     seen = tracing(probing=True)
     loop = site(watched=False)
-    for i in loop[range(2 * policy.DEMOTE_ITERATIONS)]:
-        tracing.clock.sleep(policy.SURE_SECONDS * 1.1 if i == 0 else 1e-7)
+    cheap = policy.DEMOTE_FACTOR * policy.WATCH_SHARE_OUTERMOST * policy.SURE_SECONDS
+    limit = int(1.1 * cheap / policy.ROW_SECONDS)
+    for i in loop[range(2 * limit)]:
+        tracing.clock.sleep(policy.SURE_SECONDS * 1.1 if i == 0 else 1e-9)
 
     ((name, why),) = seen.all("gave up")
     assert name == "i"
     assert "too short" in why
     reported = len(seen.all("over"))
-    assert 0 <= reported - (policy.DEMOTE_ITERATIONS - 1) < nest_module.JUDGE_EVERY
+    assert -1 <= reported - max(limit, policy.DEMOTE_ITERATIONS) < nest_module.JUDGE_EVERY
     assert loop.mode == 1
     assert seen.all("left") == []
 

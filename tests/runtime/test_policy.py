@@ -15,14 +15,15 @@ TIMES = st.lists(st.floats(0, 0.5), max_size=80)
 
 
 def judged(times, *, outermost):
-    return judge(len(times), sum(times), max(times, default=0.0), outermost=outermost)
+    return judge(1, len(times), sum(times), max(times, default=0.0), outermost=outermost)
 
 
 @given(TIMES, st.booleans())
 def test_a_loop_is_watched_when_its_iterations_are_long_enough_but_for_the_longest(
     times, outermost
 ):
-    limit = policy.WATCH_SECONDS_OUTERMOST if outermost else policy.WATCH_SECONDS
+    share = policy.WATCH_SHARE_OUTERMOST if outermost else policy.WATCH_SHARE
+    limit = policy.ROW_SECONDS / share
     others = sorted(times)[:-1]
 
     verdict = judged(times, outermost=outermost)
@@ -48,8 +49,17 @@ def test_a_slow_first_iteration_does_not_make_a_tight_loop_watched():
 
 @pytest.mark.parametrize("count", [0, 1, policy.DEMOTE_ITERATIONS - 1])
 def test_few_iterations_say_nothing_about_a_watched_loop(count):
-    assert not too_tight(count, 0.0, outermost=False)
-    assert too_tight(policy.DEMOTE_ITERATIONS, 0.0, outermost=True)
+    assert not too_tight(1, count, 0.0, outermost=False)
+    assert too_tight(1, policy.DEMOTE_ITERATIONS, 0.0, outermost=True)
+
+
+@given(st.integers(1, 1000), st.integers(1, 10_000), st.floats(1e-6, 10.0))
+def test_a_loop_that_is_entered_often_has_to_be_longer(entries, iterations, seconds):
+    if policy.worth(entries + 1, iterations, seconds, outermost=False):
+        assert policy.worth(entries, iterations, seconds, outermost=False)
+    allowed = policy.WATCH_SHARE * seconds
+    often = 2 + int(allowed / policy.ENTRY_SECONDS)
+    assert not policy.worth(often, iterations, seconds, outermost=False)
 
 
 SHARES = st.floats(0.001, 0.3)

@@ -7,8 +7,9 @@ import pytest
 from runtime_helpers import site
 
 from flor_trace.runtime import policy
+from flor_trace.runtime.guard import Guard
 from flor_trace.runtime.policy import Budget
-from flor_trace.runtime.recorder import Recorder
+from flor_trace.runtime.recorder import Recorder, Shared
 from flor_trace.runtime.scope import Modules
 
 MS = 1e-3
@@ -27,6 +28,9 @@ class Checkpoints:
 
     def allowed(self):
         return self.budget.allows(self.clock() - self.began)
+
+    def due(self):
+        return self.began + self.budget.due()
 
     def take(self):
         self.taken += 1
@@ -50,7 +54,8 @@ class Recording:
         self.checkpoints = Checkpoints(self.clock, share)
         modules = Modules()
         modules.add(__file__, "train.py", {"__name__": "x"})
-        self.recorder = Recorder(self, modules, self.checkpoints)
+        guard = Guard(lambda what, error: None)
+        self.recorder = Recorder(Shared(self, modules, guard), self.checkpoints)
         tracing(probing=True, observer=self.recorder)
 
     def append(self, frame):
@@ -121,15 +126,17 @@ def test_the_rows_of_a_killed_program_are_in_the_journal_as_they_come(record):
             assert run.of("rows")[1]["at"] == pytest.approx(20.0)
 
 
-def test_a_loop_that_is_given_up_is_lost_from_there_on(record):
+def test_a_loop_that_is_given_up_is_lost_from_there_on(record, monkeypatch):
+    monkeypatch.setattr(policy, "ROW_SECONDS", 0.4e-6)
     run = record(share=0.0)
-    for i in site(watched=False)[range(2 * policy.DEMOTE_ITERATIONS)]:
-        run.clock.sleep(policy.SURE_SECONDS * 1.1 if i == 0 else 1e-7)
+    count = int(2 * policy.SURE_SECONDS / policy.ROW_SECONDS)
+    for i in site(watched=False)[range(count)]:
+        run.clock.sleep(policy.SURE_SECONDS * 1.1 if i == 0 else 1e-9)
 
     (lost,) = run.of("lost")
-    kept = sum(len(frame["value"]) for frame in run.of("rows"))
+    kept = sum(frame["count"] for frame in run.of("rows"))
     assert f"train.py:<module>:1 from {kept} on" in lost["what"]
-    assert policy.DEMOTE_ITERATIONS - 1 <= kept < 2 * policy.DEMOTE_ITERATIONS
+    assert policy.DEMOTE_ITERATIONS - 1 <= kept < count / 2
 
 
 # -- checkpoints -------------------------------------------------------------------------------
