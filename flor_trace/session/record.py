@@ -20,7 +20,7 @@ from flor_trace.history.processes import host_name, process_start
 from flor_trace.history.runid import claim_run_dir, timestamp
 from flor_trace.history.snapshot import project_root, take_snapshot
 from flor_trace.instrument.engines import choose
-from flor_trace.instrument.hook import install, program_code
+from flor_trace.instrument.hook import Installed, install, program_code
 from flor_trace.instrument.select import Project
 from flor_trace.runtime.checkpoints import Checkpointer
 from flor_trace.runtime.guard import Guard
@@ -115,11 +115,6 @@ class RecordSession:
         if self._engine.notice:
             print(f"flor_trace: {self._engine.notice}", file=sys.stderr)  # noqa: T201 - see above
         self._main.install()
-        os.register_at_fork(
-            before=Unseen(lambda: self._journal.let_go(self._writer.before_fork)),
-            after_in_parent=Unseen(self._writer.after_fork),
-            after_in_child=Unseen(self._in_child),
-        )
         atexit.register(Unseen(self.close))
         self._guard.call("saving the random states", self._seed, "random", sys)
         installed = install(
@@ -127,10 +122,10 @@ class RecordSession:
             self,
             cache_dir=self.store.cache,
             after_import=seeds.watched_imports(self._seed),
-            on_failure=self._guard.failed,
+            on_failure=self._not_recorded,
             engine=self._tracing() or self._engine.engine,
         )
-        os.register_at_fork(after_in_child=Unseen(installed.stop))
+        self._mind_forks(installed)
         installed.mains = self._program.modules
         self._strands.start()
         if self._program.left_alone is not None:
@@ -146,6 +141,14 @@ class RecordSession:
         assert self.status is not None
         return self.status
 
+    def _mind_forks(self, installed: Installed) -> None:
+        os.register_at_fork(
+            before=Unseen(lambda: self._journal.let_go(self._writer.before_fork)),
+            after_in_parent=Unseen(self._writer.after_fork),
+            after_in_child=Unseen(self._in_child),
+        )
+        os.register_at_fork(after_in_child=Unseen(installed.stop))
+
     def _ended(self, by: int | SystemExit) -> None:
         self.status = seeds.exit_status(by) if isinstance(by, SystemExit) else by
         self._main.release()
@@ -154,7 +157,18 @@ class RecordSession:
         module = self._project.module_of(path) or "-c"
         self._modules.add(path, module, self._main.namespace)
         engine = self._tracer or self._engine.engine
-        return program_code(source, path, module, self, cache_dir=self.store.cache, engine=engine)
+        return program_code(
+            source,
+            path,
+            module,
+            self,
+            cache_dir=self.store.cache,
+            on_failure=self._not_recorded,
+            engine=engine,
+        )
+
+    def _not_recorded(self, module: str, error: BaseException) -> None:
+        self._guard.failed(f"recording the loops of {module}", error)
 
     def _tracing(self) -> TraceEngine | None:
         """Make the engine that traces, if that is the one."""

@@ -154,7 +154,10 @@ def run():
 """
 
 MULTIPROCESSING = """
-import multiprocessing as mp, os, pickle, sys
+import multiprocessing as mp, os, pickle, sys, warnings
+
+# Pools and queues have threads of their own, which may or may not have ended at the next fork.
+warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)
 
 class Job:
     def __init__(self, n):
