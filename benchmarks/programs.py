@@ -17,33 +17,44 @@ SUITE = "more-itertools==10.7.0"
 
 TIGHT = """\
 import sys, time
-from itertools import repeat
 
-def short(rows):
+def short(n):
+    rows = [[1, 2, 3]] * 100
     total = 0
-    for row in rows:
-        for value in row:
-            total += value
+    for _ in range(n // 300):
+        for row in rows:
+            for value in row:
+                total += value
     return total
 
-def long(n):
-    total = i = 0
-    while i < n:
-        i += 1
-        total += i & 3
+def inner(row):
+    total = 0
+    for value in row:
+        total += value
+    return total
+
+def called(n):
+    row = [1, 2, 3, 4, 5]
+    return sum([inner(row) for _ in range(n // 10)])
+
+def long_for(n):
+    total = 0
     for k in range(n):
         total ^= k
     return total
 
-def main(n):
-    rows = [[1, 2, 3]] * 100
-    for _ in range(n // 600):
-        short(rows)
-    long(n // 2)
+def long_while(n):
+    total = i = 0
+    while i < n:
+        i += 1
+        total += i & 3
+    return total
 
-began = time.process_time()
-main(int(sys.argv[1]))
-print(time.process_time() - began)
+n = int(sys.argv[1])
+for work in (short, called, long_for, long_while):
+    began = time.process_time()
+    work(n)
+    print(work.__name__, time.process_time() - began)
 """
 
 #: Slow at first, so that the loop is watched; later fast enough to take a million values.
@@ -112,7 +123,7 @@ def start_up(setting: Setting) -> Row:
     }
 
 
-def tight(setting: Setting, n: int) -> Row:
+def tight(setting: Setting, n: int) -> Iterator[Row]:
     """Tight loops over their whole life, by the program's own clock."""
     script = setting.write("tight.py", TIGHT)
     given = {
@@ -120,15 +131,22 @@ def tight(setting: Setting, n: int) -> Row:
         "recorded": setting.recorded(script, str(n)),
     }
     _, outputs = processes_in_turns(given, setting.rounds)
-    seconds = {name: [float(text) for text in said] for name, said in outputs.items()}
-    pairs = zip(seconds["recorded"], seconds["plain"], strict=True)
-    return {
-        "subject": "tight loops",
-        "way": "whole life",
-        "ratio": statistics.median(a / b for a, b in pairs),
-        "ratio_of_min": min(seconds["recorded"]) / min(seconds["plain"]),
-        "plain_seconds": min(seconds["plain"]),
-    }
+    said = {how: [_times(text) for text in texts] for how, texts in outputs.items()}
+    for work in said["plain"][0]:
+        plain = [times[work] for times in said["plain"]]
+        recorded = [times[work] for times in said["recorded"]]
+        yield {
+            "subject": "tight loops",
+            "way": work,
+            "ratio": statistics.median(a / b for a, b in zip(recorded, plain, strict=True)),
+            "ratio_of_min": min(recorded) / min(plain),
+            "plain_seconds": min(plain),
+        }
+
+
+def _times(output: bytes) -> dict[str, float]:
+    lines = (line.split() for line in output.decode().splitlines())
+    return {name: float(seconds) for name, seconds in lines}
 
 
 def values(setting: Setting, name: str, program: str, n: int, each: int) -> Row:
@@ -215,7 +233,7 @@ def measure(setting: Setting, quick: bool, wanted: set[str], source: Path | None
     if "start-up" in wanted:
         yield start_up(setting)
     if "tight" in wanted:
-        yield tight(setting, 600_000 if quick else 60_000_000)
+        yield from tight(setting, 300_000 if quick else 20_000_000)
     if "values" in wanted:
         few = Setting(setting.python, setting.directory, max(setting.rounds // 3, 1))
         yield values(few, "one", VALUES, 5_000 if quick else 1_000_000, 1)
