@@ -24,6 +24,8 @@ Part = Literal["test", "body", "header"]
 #: The ``while`` loops that an instruction lies in, outermost first.
 Path = tuple[tuple[int, Part], ...]
 
+_ENDS_HANDLER = ("RERAISE", "POP_EXCEPT")
+
 _Place = tuple[int, int, int, int]  #: first line, first column, last line, last column
 _Held = tuple[tuple[int, int], ...]  #: (stack position, loop) of iterators
 
@@ -96,7 +98,7 @@ class _Reader:
         for step in self.instructions:
             at = _place(step)
             if at is not None:
-                self._locate(step.offset, at, places)
+                self._locate(step, at, places)
         seen = {part for path in self.flow.paths.values() for part in path}
         for k in whiles:
             if (k, "body") not in seen:
@@ -108,10 +110,15 @@ class _Reader:
             for offset, path in self.flow.paths.items()
         }
 
-    def _locate(self, offset: int, at: _Place, places: Mapping[int, _Places]) -> None:
-        path = []
+    def _locate(self, step: dis.Instruction, at: _Place, places: Mapping[int, _Places]) -> None:
+        path, offset = [], step.offset
         for k, place in places.items():
             part = place.part(at)
+            # The end of a handler around a loop takes the place of what it comes after.
+            if step.opname in _ENDS_HANDLER and part != "body":
+                part = None
+            if step.opname == "RERAISE" and at in place.breaks:
+                part = None
             if part is not None:
                 path.append((k, part))
                 if at in place.breaks:

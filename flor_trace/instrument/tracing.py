@@ -15,7 +15,6 @@ from flor_trace.instrument.flow import Flow, ForStep, Part
 from flor_trace.types import Leaving
 
 _RESUME = dis.opmap["RESUME"]
-_RERAISE = dis.opmap["RERAISE"]
 _REPORT = 0  #: the mode of a site whose loops are reported
 _BEGINS = 0  #: the argument of a RESUME at the beginning of a function
 
@@ -258,19 +257,17 @@ class _Track:
             self._after_step(self.step, here)
         self.step = None
         self._leave_what_is_over(before, here)
-        self._follow_path(frame, before, here)
+        if here not in self.flow.handlers:
+            self._follow_path(frame, before, here)
         step = self.flow.steps.get(here)
         if step is not None:
             self._at_step(frame, step, before)
 
     def _mark_thrown(self, before: int) -> None:
         path = dict(self.flow.paths.get(before, ()))
-        again = before >= 0 and self.flow.code.co_code[before] == _RERAISE
         for loop in self.loops:
-            # The end of a handler around the loop may stand in the place of the test, or in none;
-            # it comes when the test is over.
-            testing = path.get(loop.index) == "test" and not again
-            if testing or loop.part != "test" or loop.endless:
+            # What stands in no place of the program runs when the test is over already.
+            if loop.part != "test" or loop.endless or path.get(loop.index) == "test":
                 loop.thrown = self.how
 
     # -- for -------------------------------------------------------------------------------------

@@ -45,6 +45,11 @@ def without_unseen(events, seen):
     return kept
 
 
+def as_left(events):
+    """Return the events with exits by exception taken for other exits."""
+    return [("left" if how == "raised" else how, *rest) for how, *rest in events]
+
+
 def loosely(events):
     """Return the events as the Python twin can tell them.
 
@@ -52,5 +57,4 @@ def loosely(events):
     exits by exception from others.
     """
     begun = [event for event in events if event[0] in _BEGINNING]
-    ends = Counter(("left" if how == "raised" else how, *rest) for how, *rest in events)
-    return begun, ends
+    return begun, Counter(as_left(events))

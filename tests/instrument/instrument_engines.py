@@ -9,11 +9,15 @@ import sys
 import traceback
 import warnings
 
+from instrument_grammar import HELPERS
+
 from flor_trace.instrument.bind import bind
 from flor_trace.instrument.compile import analyse_module, compile_module
 from flor_trace.instrument.tracing import TraceEngine
 
 PATH = "<program>"
+_HELPERS = compile(HELPERS, "<helpers>", "exec", dont_inherit=True)
+linecache.cache["<helpers>"] = (len(HELPERS), None, HELPERS.splitlines(True), "<helpers>")
 
 
 class Log:
@@ -53,10 +57,12 @@ def run(code):
     """Return what the program prints and the text of the traceback that ends it."""
     output = io.StringIO()
     error = ""
+    names = {"__name__": "program"}
+    exec(_HELPERS, names)
     with contextlib.redirect_stdout(output), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            exec(code, {"__name__": "program"})
+            exec(code, names)
         except BaseException as caught:
             shown = traceback.TracebackException.from_exception(caught)
             shown.stack.pop(0)  # ours

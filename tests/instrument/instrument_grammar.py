@@ -6,8 +6,8 @@ programs.  Every program ends: each pass of a loop calls ``tick()``, which raise
 
 from __future__ import annotations
 
-PRELUDE = """\
-import sys
+#: What programs use; it is run in their namespace before them.
+HELPERS = """\
 from contextlib import suppress
 from traceback import walk_tb
 left = [90]
@@ -19,8 +19,7 @@ def tick(value=True):
     return value
 def show(error):
     trace = [(frame.f_code, line) for frame, line in walk_tb(error.__traceback__)]
-    own = show.__code__.co_filename
-    places = [(code.co_name, line) for code, line in trace if code.co_filename == own]
+    places = [(code.co_name, line) for code, line in trace if code.co_filename[0] == '<']
     print(type(error).__name__, error, places, type(error.__context__).__name__)
 class Turn:
     def __init__(self, swallow):
@@ -61,6 +60,18 @@ class Odd:
         if self.n == 2:
             raise KeyError('odd')
         return self.n
+"""
+
+_SUB = """\
+def sub(n):
+    for k in range(n % 3):
+        yield k
+def sub_list(n):
+    r = []
+    while n > 0:
+        n -= 2
+        r.append(n)
+    return r
 def drive(coroutine):
     while True:
         try:
@@ -163,7 +174,7 @@ class Writer:
         ways += ["n += (yield n) or 0", "yield"] if scope.yields else []
         ways += ["yield from sub(n)"] if scope.kind == "generator" else []
         ways += ["await Pause()"] if scope.awaits else []
-        ways += ["del i", "n += len(sub_list(n))"]
+        ways += ["del i", "n += len(sub_list(n % 9))"]
         return self.one(_LEAVING).format(self.one(ways)).split("\n")
 
     def for_(self, depth, scope, loop):
@@ -273,13 +284,8 @@ class Writer:
     def program(self):
         kinds = ("function", "generator", "coroutine", "class", "module", "closure", "asyncgen")
         kind = self.one(kinds)
-        lines = [
-            *("def sub(n):", "    for k in range(n % 3):", "        yield k"),
-            *("def sub_list(n):", "    r = []", "    while n > 0:"),
-            *("        n -= 2", "        r.append(n)", "    return r"),
-        ]
-        lines += getattr(self, f"program_{kind}")()
-        return PRELUDE + "\n".join(lines) + "\n"
+        lines = getattr(self, f"program_{kind}")()
+        return _SUB + "\n".join(lines) + "\n"
 
     def program_function(self):
         return [*self.definition("function"), *caught(["print(f_function(0))"])]

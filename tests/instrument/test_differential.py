@@ -1,0 +1,86 @@
+"""Every engine shows the same loops, and a program does the same under all of them and plain.
+
+Of what the tracer tells, three things are not compared: which comes first of the ends of a loop
+and of the loops of a suspended generator that dies with it; from Python 3.13 on, the ends of the
+loops of a generator that is closed while it is suspended outside of any ``try``, of which there is
+no event; and, in programs with a ``finally`` clause, whether a loop was left by an exception or by
+something else, because the end of such a clause takes the place of what it comes after.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+
+import pytest
+from hypothesis import Phase, example, given, settings
+from hypothesis import strategies as st
+from instrument_compare import as_left, in_order, loosely, watched, without_unseen
+from instrument_engines import plain, rewritten, traced
+from instrument_grammar import program
+from instrument_programs import PROGRAMS
+
+from flor_trace import _pure
+
+try:
+    from flor_trace import _native
+except ImportError:
+    _native = None
+
+BEST = _native or _pure
+
+#: All together in one run of the suite on 3.11; the other versions take a sample.
+EXAMPLES = 1600 if sys.version_info < (3, 12) else 300
+
+
+def same_events(expected, told, *, tracing=False, final=False):
+    mine, theirs = watched(expected.events, expected, told), watched(told.events, expected, told)
+    if BEST is _pure:
+        return loosely(mine) == loosely(theirs)
+    if tracing and final:
+        mine, theirs = as_left(mine), as_left(theirs)
+    if tracing:
+        mine, theirs = in_order(mine), in_order(theirs)
+        if sys.version_info >= (3, 13):
+            mine = without_unseen(mine, theirs)
+    assert mine == theirs
+    return True
+
+
+def check(source, *, twins):
+    bare = plain(source)
+    best = rewritten(source, "bytecode", BEST)
+    assert best.left_alone == frozenset()
+    by_tree, by_events = rewritten(source, "ast", BEST), traced(source, BEST)
+    assert by_tree.left_alone == frozenset()
+    for outcome in (best, by_tree, by_events):
+        assert outcome.output == bare.output
+        assert outcome.error == bare.error or BEST is _pure
+    assert same_events(best, by_tree)
+    assert same_events(best, by_events, tracing=True, final="finally:" in source)
+    if twins and BEST is not _pure:
+        for engine in ("bytecode", "ast"):
+            twin = rewritten(source, engine, _pure)
+            assert twin.output == bare.output
+            assert loosely(twin.events) == loosely(best.events)
+
+
+@pytest.mark.slow
+@settings(max_examples=EXAMPLES, phases=(Phase.explicit, Phase.generate))
+@given(st.binary(min_size=80, max_size=80))
+@example(random.Random(281).randbytes(80))
+@example(random.Random(567).randbytes(80))
+@example(random.Random(710).randbytes(80))
+@example(random.Random(862).randbytes(80))
+@example(random.Random(1063).randbytes(80))
+def test_a_generated_program_is_the_same_under_every_engine(data):
+    check(program(data), twins=data[-1] % 3 == 0)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_of_the_corpus_is_the_same_under_every_engine(name):
+    source, _ = PROGRAMS[name]
+    if name.endswith("left alone"):
+        assert rewritten(source, "bytecode", BEST).left_alone == {"program.py:<module>:1"}
+        return
+    check(source, twins=True)
