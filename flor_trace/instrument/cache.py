@@ -17,6 +17,7 @@ from flor_trace.instrument.change import TreeChange
 from flor_trace.instrument.rewritten import Rewritten, columns_are_kept, from_plain, to_plain
 from flor_trace.pyfacts import CACHE_TAG
 from flor_trace.records import dataclass
+from flor_trace.shadows import OurImports
 from flor_trace.types import LoopKey
 
 #: Raise it whenever the same source has to give other code or other loop descriptions.
@@ -85,7 +86,8 @@ class CodeCache:
 
 def _compile(unit: Unit) -> Rewritten:
     # The rewriter and its library are slow to import and not needed for what is cached.
-    from flor_trace.instrument.compile import compile_module  # noqa: PLC0415
+    with OurImports():
+        from flor_trace.instrument.compile import compile_module  # noqa: PLC0415
 
     return compile_module(
         unit.source,

@@ -15,7 +15,7 @@ from flor_trace._speedups import run_main
 from flor_trace.errors import ScriptNotFound, ScriptNotRunnable
 from flor_trace.hints import Any, Literal
 from flor_trace.records import dataclass, replace
-from flor_trace.session.shadows import give_way
+from flor_trace.shadows import give_way
 
 Mode = Literal["script", "directory", "zip", "stdin", "module", "command"]
 OnError = Callable[[BaseException], None]
@@ -182,7 +182,7 @@ class Main:
         folder = self._first_path()
         if folder is not None:
             sys.path.insert(0, folder)
-            give_way(folder or os.getcwd())
+            give_way(folder)
         sys.modules["__main__"] = self.module
 
     def _install_script(self, path: str) -> None:

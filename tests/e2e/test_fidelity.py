@@ -85,9 +85,7 @@ def test_the_process_is_the_one_that_plain_python_gives(
     assert differences(plain, recorded, ANNOUNCED if "no_debug" in case else ()) == []
 
 
-SHADOWS = {
-    name + ".py": "mine = True" for name in ("queue", "copy", "token", "bytecode", "numbers")
-}
+SHADOWS = {name + ".py": "mine = True" for name in ("random", "copy", "token", "bytecode", "enum")}
 
 
 def test_modules_beside_the_script_win_over_those_that_the_recorder_imported(
@@ -112,7 +110,7 @@ def test_modules_of_the_current_directory_are_not_taken_for_the_recorders_own(
 ) -> None:
     place = Place(interpreter, tmp_path)
     broken = dict.fromkeys(SHADOWS, "raise SystemExit('imported')")
-    case = Case(command=("sub/x.py",), files={**broken, "sub/x.py": "import queue; print(queue)"})
+    case = Case(command=("sub/x.py",), files={**broken, "sub/x.py": "import random; print(random)"})
 
     plain = place.plain(case)
 
