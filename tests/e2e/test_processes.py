@@ -8,6 +8,8 @@ import pytest
 from harness import Project
 
 from flor_trace.history.journal import is_torn, read_journal
+from flor_trace.store.check import fsck
+from flor_trace.store.layout import open_store
 
 FLAGS = pytest.mark.parametrize("flags", [(), ("-W", "error"), ("-X", "dev")], ids=" ".join)
 
@@ -327,7 +329,7 @@ def test_forking_while_checkpoints_are_written_disturbs_nobody(
     # The children have imported it; neither they nor the parent have instrumented it.
     assert {frame["module"] for frame in frames if frame["t"] == "module"} == {"forks.py"}
     assert len([p for p in bare.path.glob(".flor_trace/cache/**/*") if p.is_file()]) == 1
-    bare.flor("doctor", "--data")
+    assert list(fsck(open_store(bare.path / ".flor_trace"), data=True)) == []
 
 
 def test_a_child_that_ends_through_atexit_writes_nothing(bare: Project) -> None:
