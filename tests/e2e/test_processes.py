@@ -329,7 +329,7 @@ def test_forking_while_checkpoints_are_written_disturbs_nobody(
     # The children have imported it; neither they nor the parent have instrumented it.
     assert {frame["module"] for frame in frames if frame["t"] == "module"} == {"forks.py"}
     assert len([p for p in bare.path.glob(".flor_trace/cache/**/*") if p.is_file()]) == 1
-    assert list(fsck(open_store(bare.path / ".flor_trace"), data=True)) == []
+    assert list(fsck(open_store(bare.path / ".flor_trace", create=False), data=True)) == []
 
 
 def test_a_child_that_ends_through_atexit_writes_nothing(bare: Project) -> None:
