@@ -322,7 +322,8 @@ class RecordSession:
             self._tracer.stop()
         set_handler(None, None)
         self._guard.call("finishing the record", self._recording.flush)
-        self._guard.call("finishing the record", self._finish)
+        if not self._guard.call("finishing the record", self._finish):
+            self._guard.call("closing the record", self._journal.close)
         self._modules.forget()
 
     def _finish(self) -> None:
