@@ -78,7 +78,9 @@ def plain_modules(project, told):
     found = []
     for name, module in sorted(sys.modules.items()):
         path = vars(module).get("__file__") if isinstance(module, types.ModuleType) else None
-        rewritable = path and path.endswith(".py") and project.module_of(path)
+        # Paths into zip files are none of files.
+        rewritable = path and path.endswith(".py") and os.path.isfile(path)
+        rewritable = rewritable and project.module_of(path)
         if rewritable and path not in told:
             found.append(name)
     return found
@@ -169,6 +171,8 @@ class PytestOutcomes:
 def run_pytest(args):
     import pytest
 
+    # What sympy's conftest tells it, which its archive lacks: slow tests can be told then.
+    sys._running_pytest = True
     outcomes = PytestOutcomes()
     pytest.main(args, plugins=[outcomes])
     return outcomes.outcomes
