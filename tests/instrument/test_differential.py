@@ -65,6 +65,8 @@ def check(source, *, twins):
             assert loosely(twin.events) == loosely(best.events)
 
 
+# Some generators yield on when they are closed, and the interpreter grumbles, as it should.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.slow
 @settings(max_examples=EXAMPLES, phases=(Phase.explicit, Phase.generate))
 @given(st.binary(min_size=80, max_size=80))
