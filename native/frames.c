@@ -41,6 +41,20 @@ variable(FlorFrame *frame, PyCodeObject *code, Py_ssize_t index)
     return value;
 }
 
+PyObject **
+flor_frame_slot(FlorFrame *frame, PyObject *object)
+{
+    PyCodeObject *code = flor_frame_code(frame);
+    PyObject **slot = frame->localsplus + code->co_nlocalsplus;
+    /* Slots above the top of the stack hold what was there before: the lowest match is live. */
+    for (PyObject **end = slot + code->co_stacksize; slot < end; slot++) {
+        if (*slot == object) {
+            return slot;
+        }
+    }
+    return NULL;
+}
+
 /* Where `name` is among the fast locals, or -1.  The names of a code object are interned, so that
    identity decides unless the caller's is not. */
 Py_ssize_t

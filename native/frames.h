@@ -17,6 +17,9 @@ Py_ssize_t flor_variable_named(PyCodeObject *code, PyObject *name);
    locals: borrowed, or NULL without an exception when it is unbound. */
 PyObject *flor_value_at(FlorFrame *frame, PyCodeObject *code, Py_ssize_t index, PyObject *name);
 
+/* Where on the stack of a running frame an object lies that is nowhere else in it, or NULL. */
+PyObject **flor_frame_slot(FlorFrame *frame, PyObject *object);
+
 PyObject *flor_frames(PyObject *module, PyObject *filenames);
 
 #endif

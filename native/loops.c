@@ -195,6 +195,24 @@ exhausted(LoopIter *self)
     }
 }
 
+/* Put the iterator into the place of a loop that is never reported again, so that the rest of it
+   costs nothing: FOR_ITER looks for what it iterates on the stack anew each time. */
+static void
+let_go(LoopIter *self)
+{
+    FlorFrame *frame = flor_top_frame(flor_thread());
+    if (frame != self->frame || !flor_frame_is_complete(frame)
+        || flor_frame_code(frame) != self->code) {
+        return;
+    }
+    PyObject **slot = flor_frame_slot(frame, (PyObject *)self);
+    if (slot != NULL) {
+        end(self);
+        *slot = Py_NewRef(self->inner);
+        Py_DECREF(self);
+    }
+}
+
 PyObject *
 flor_loop_next(PyObject *op)
 {
@@ -213,6 +231,9 @@ flor_loop_next(PyObject *op)
     PyObject *item = Py_TYPE(inner)->tp_iternext(inner);
     if (item != NULL) {
         self->n++;
+        if (self->quiet && self->site->mode == FLOR_RAW && self->life == FLOR_LIVE) {
+            let_go(self);
+        }
         return item;
     }
     exhausted(self);

@@ -298,6 +298,8 @@ class Nest:
         if not loop.watched:
             loop.probe_iterations += li.n
             loop.probe_seconds += instance.seconds
+            if self._probing and loop.entries >= policy.PROBE_ITERATIONS and not li.quiet:
+                self._give_up(instance, li, None)  # it is entered often, for next to nothing
 
 
 def _calls(instance: Instance) -> dict[Loop, int]:

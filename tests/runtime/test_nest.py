@@ -303,6 +303,19 @@ def test_the_loops_around_a_loop_that_was_watched_before_are_watched(tracing):
     assert names == [("watching", "step"), ("watching", "epoch"), ("trained",)]
 
 
+def test_a_loop_that_is_entered_often_for_next_to_nothing_is_let_go(tracing):
+    seen = tracing(probing=True)
+    loop, items = site(watched=False), []
+
+    for _ in range(2 * policy.PROBE_ITERATIONS):
+        for _ in loop[items]:
+            pass
+
+    assert len(seen.all("entered")) == policy.PROBE_ITERATIONS
+    assert loop[items] is items
+    assert seen.all("gave up") == []
+
+
 def test_a_watched_loop_that_turns_out_tight_is_given_up_with_a_reason(tracing, monkeypatch):
     monkeypatch.setattr(policy, "ROW_SECONDS", 0.4e-6)
     seen = tracing(probing=True)
