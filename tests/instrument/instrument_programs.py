@@ -123,6 +123,18 @@ while (k < 9 and
 """,
         "+0 .0 .0 =0",
     ),
+    "a while over several lines with a pass in its else": (
+        """
+def f(n):
+    while (n and
+           n < 4):
+        n -= 1
+    else:
+        pass
+out = f(0), f(2), f(5)
+""",
+        "+0 =0 +0 .0 .0 =0 +0 =0",
+    ),
     "a while with a walrus": (
         """
 data = [1, 2, 0]
