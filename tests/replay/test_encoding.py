@@ -77,7 +77,7 @@ def test_regular_lists_are_arrays(value, store):
         np.array([{}]), np.array([None]), len, [2**70],
         np.zeros(2, [("a", "i4"), ("b", "f8")]),
     ],
-    ids=repr,
+    ids=lambda value: repr(value).partition(" at 0x")[0],
 )  # fmt: skip
 def test_other_kinds_are_refused_with_advice(value, store):
     with pytest.raises(ProbeError, match="give a number, a text or an array"):

@@ -131,7 +131,7 @@ SCALARS = [
 ]
 
 
-@pytest.mark.parametrize("value", SCALARS, ids=repr)
+@pytest.mark.parametrize("value", SCALARS, ids=lambda value: repr(value).partition(" at 0x")[0])
 def test_a_scalar_or_type_comes_back(round_trip, value):
     made = round_trip(value)
     assert type(made) is type(value)
