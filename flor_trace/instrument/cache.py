@@ -80,8 +80,14 @@ class CodeCache:
         found = _read(entry)
         if found is None:
             found = _compile(unit)
-            _write(entry, found)
+            if not _is_left_alone(found):
+                _write(entry, found)
         return found
+
+
+def _is_left_alone(rewritten: Rewritten) -> bool:
+    """Whether the module was not rewritten: the next run is to try again, and may do better."""
+    return any(qualname == "<module>" for qualname, _ in rewritten.info.left_alone)
 
 
 def _compile(unit: Unit) -> Rewritten:

@@ -237,3 +237,17 @@ for round in range(3):
     running = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
     assert [(each.communicate()[1], each.returncode) for each in running] == [(b"", 0)] * 3
     assert 0 < len(os.listdir(tmp_path)) <= 3 * 8
+
+
+def test_a_module_that_could_not_be_rewritten_is_tried_again(tmp_path, monkeypatch):
+    from flor_trace.instrument import compile as compiling
+
+    cache = CodeCache(tmp_path)
+
+    def fail(*args, **kwargs):
+        raise ImportError("for this once")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(compiling, "find_loops", fail)
+        assert cache.compiled(UNIT).info.left_alone == (("<module>", "ImportError: for this once"),)
+    assert cache.compiled(UNIT).info.left_alone == ()
