@@ -251,3 +251,40 @@ def test_children_that_are_forked_change_nothing(project: Project) -> None:
     assert (recorded.stdout, recorded.stderr) == (plain.stdout, plain.stderr)
     (run,) = project.ls()
     assert (run["status"], run["reached"]) == ("finished", "i 3")
+
+
+THREADS = """
+import threading, time
+
+
+def train(name):
+    for step in range(20):
+        loss = 1 / (step + 1)
+        time.sleep(0.002)
+
+
+threads = [threading.Thread(target=train, args=(name,), name=name) for name in ("a", "b")]
+for thread in threads:
+    thread.start()
+for epoch in range(3):
+    score = epoch * 10
+    time.sleep(0.02)
+for thread in threads:
+    thread.join()
+print([thread.name for thread in threading.enumerate()])
+"""
+
+
+def test_loops_of_other_threads_are_logged_under_their_names(project: Project) -> None:
+    project.write("main.py", THREADS)
+    plain = project.plain("main.py")
+
+    recorded = project.record("main.py")
+
+    assert (recorded.stdout, recorded.stderr) == (plain.stdout, plain.stderr)
+    losses = [row["loss"] for row in project.pivot("loss")]
+    assert sorted(losses) == sorted([1 / (step + 1) for step in range(20)] * 2)
+    assert [row["score"] for row in project.pivot("score")] == [0, 10, 20]
+    (document,) = project.replay("twice=score * 2")
+    assert document["results"][0]["failure"] is None
+    assert [row["twice"] for row in project.pivot("twice")] == [0, 20, 40]
