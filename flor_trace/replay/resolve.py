@@ -9,7 +9,7 @@ from difflib import get_close_matches
 
 from flor_trace.errors import ProbeError
 from flor_trace.replay.probes import Probe, names_needed
-from flor_trace.replay.recorded import OutermostRun, RecordedRun
+from flor_trace.replay.recorded import OutermostRun, RecordedRun, WatchedLoop
 from flor_trace.types import LoopInfo, LoopKey
 
 #: Gives the source of a module of the old version, or None if it is not in the snapshot.
@@ -47,6 +47,7 @@ def place(probe: Probe, run: RecordedRun, sources: Sources) -> Place:
     """
     stage = run.main
     if stage is None:
+        _refuse_threads(run.loops.values())
         raise ProbeError(
             f"run {run.label} has no loop that was watched, so there is no iteration at which to "
             "ask; flor_trace show tells what was recorded"
@@ -57,6 +58,7 @@ def place(probe: Probe, run: RecordedRun, sources: Sources) -> Place:
         key, stage = _by_store(probe, run, stage, sources)
     else:
         key = stage.loop.key
+    _refuse_threads(loop for loop in run.loops.values() if loop.key == key)
     found = Place(probe, run.infos[key], stage)
     if found.inner and probe.start:
         raise ProbeError(
@@ -65,6 +67,17 @@ def place(probe: Probe, run: RecordedRun, sources: Sources) -> Place:
         )
     _check_names(found, run, sources)
     return found
+
+
+def _refuse_threads(loops: Iterable[WatchedLoop]) -> None:
+    """Raise `ProbeError` if these loops ran, and on no thread that a replay leads."""
+    threads = [loop.thread for loop in loops]
+    if threads and all(threads):
+        raise ProbeError(
+            f"that loop ran on other threads than the main one ({', '.join(sorted(set(threads)))}): "
+            "what it stores is logged, but a replay leads the main thread alone; ask at a loop of "
+            "the main thread, or record a version that runs this one there"
+        )
 
 
 def _by_dimension(dimension: str, run: RecordedRun) -> tuple[LoopKey, OutermostRun]:

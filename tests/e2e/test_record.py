@@ -288,3 +288,8 @@ def test_loops_of_other_threads_are_logged_under_their_names(project: Project) -
     (document,) = project.replay("twice=score * 2")
     assert document["results"][0]["failure"] is None
     assert [row["twice"] for row in project.pivot("twice")] == [0, 20, 40]
+    refused = project.flor(
+        "replay", "--yes", "--probe", "half=loss / 2", "--at", "step", check=False
+    )
+    assert refused.returncode == 2
+    assert "that loop ran on other threads than the main one (a, b)" in refused.stderr
