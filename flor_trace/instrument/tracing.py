@@ -15,6 +15,13 @@ from flor_trace.instrument.flow import Flow, ForStep, Part
 from flor_trace.types import Leaving
 
 _RESUME = dis.opmap["RESUME"]
+
+#: The end of a ``while``'s test. What cleans up behind a statement may have the place of a test
+#: before it, but does not decide anything.
+_DECIDES = frozenset(
+    number for name, number in dis.opmap.items() if "JUMP" in name and "IF" in name
+)
+
 _REPORT = 0  #: the mode of a site whose loops are reported
 _BEGINS = 0  #: the argument of a RESUME at the beginning of a function
 
@@ -34,7 +41,7 @@ class TracedLoop:
 
     __slots__ = (
         *("_code", "_engine", "_frame", "endless", "head", "index", "known", "n", "part"),
-        *("quiet", "rows", "site", "tag", "thrown"),
+        *("quiet", "rows", "site", "tag", "tested", "thrown"),
     )
 
     #: Without the iterator, nobody knows how many items there are.
@@ -50,6 +57,7 @@ class TracedLoop:
         self.index = index
         self.endless = endless  #: a ``while`` without a test
         self.part: Part | None = None  #: what ran last of a ``while``; None for a ``for``
+        self.tested = False  #: whether the test has come out, since the body ran last
         self.head = -1  #: of an endless loop: the first instruction of its body
         self.thrown: Leaving | None = None  #: how an exception that is under way leaves it
         self.n = 0
@@ -306,12 +314,14 @@ class _Track:
         return part == "test" or index in self.flow.endless
 
     def _move(self, loop: TracedLoop, part: Part, before: int, here: int) -> None:
+        if part != "body" and self.flow.code.co_code[here] in _DECIDES:
+            loop.tested = True
         if part == "header":
             if not loop.endless:
                 return
             part = "test"
         if part == "body" and (loop.part != "body" or self._jumps_to_head(loop, before, here)):
-            loop.head = here
+            loop.head, loop.tested = here, False
             self.engine.report_boundary(loop)
             loop.n += 1
         if not loop.part == part == "test":  # a test can clean up, but not go on after that
@@ -355,7 +365,7 @@ class _Track:
             loop = self.loops.pop()
             if loop.thrown is not None:
                 self.engine.report_leave(loop, loop.thrown)
-            elif loop.part == "test" and not loop.endless:
+            elif loop.part == "test" and loop.tested and not loop.endless:
                 self.loops.append(loop)  # the handler may ask for what runs
                 self.engine.report_boundary(loop)
                 self.loops.pop()

@@ -74,9 +74,10 @@ def _refuse_threads(loops: Iterable[WatchedLoop]) -> None:
     threads = [loop.thread for loop in loops]
     if threads and all(threads):
         raise ProbeError(
-            f"that loop ran on other threads than the main one ({', '.join(sorted(set(threads)))}): "
-            "what it stores is logged, but a replay leads the main thread alone; ask at a loop of "
-            "the main thread, or record a version that runs this one there"
+            "that loop ran on other threads than the main one "
+            f"({', '.join(sorted(set(threads)))}): what it stores is logged, but a replay leads "
+            "the main thread alone; ask at a loop of that, or record a version that runs this one "
+            "there"
         )
 
 

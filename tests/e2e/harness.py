@@ -134,7 +134,8 @@ def digest(path: Path) -> str:
 
 
 def environment() -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("FLOR_TRACE_", "GIT_"))}
+    ours = ("FLOR_TRACE_", "GIT_", "PYTEST_")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     for name in ("PYTHONHASHSEED", "GITHUB_STEP_SUMMARY", "FLOR_TRACE"):
         kept.pop(name, None)
     native = os.environ.get("FLOR_TRACE_NATIVE")

@@ -98,7 +98,11 @@ class Suite:
         done = subprocess.run(
             [sys.executable, *options, "-c", program],
             cwd=self.root,
-            env={k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"},
+            env={
+                name: value
+                for name, value in os.environ.items()
+                if name != "PYTHONDONTWRITEBYTECODE" and not name.startswith("PYTEST_")
+            },
             capture_output=True,
             text=True,
             check=False,
