@@ -6,6 +6,7 @@ cd "$(dirname "$0")/../.."
 export FLOR_SOAK="$1"
 shift
 export FLOR_TRACE_BUILD_NATIVE=require
+unset PYTEST_ADDOPTS # of whoever calls this; it may name plugins that are not here
 # What flor_trace needs to rewrite and to count, and what the suites need.
 needs="bytecode==0.19.1 xxhash pytest>=8.2 hypothesis>=6.100 mpmath<1.4 markupsafe trio"
 packages="toolz boltons tinydb"
