@@ -8,7 +8,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any, final
 
-from flor_trace._pure_frames import UNBOUND
+from flor_trace._pure_frames import UNBOUND, check_names
 
 MOST_ROWS = 4096
 _WHOLE = range(-(1 << 63), 1 << 63)
@@ -28,12 +28,7 @@ class Columns:
     __slots__ = ("_cells", "_first", "_names", "_never", "_read", "deadline", "until")
 
     def __init__(self, names: tuple[str, ...], read: Callable[[Any], Any]) -> None:
-        if type(names) is not tuple:
-            raise TypeError(f"Columns() needs a tuple of str, not {type(names).__name__}")
-        for index, name in enumerate(names):
-            if type(name) is not str:
-                kind = type(name).__name__
-                raise TypeError(f"Columns() needs a tuple of str, and item {index} is {kind}")
+        check_names("Columns()", names)
         self._names = names
         self._read = read
         self._cells: list[list[Any]] = [[] for _ in (None, *names)]  # the first one counts rows

@@ -39,16 +39,60 @@ def stack(frame: FrameType | None) -> Iterator[FrameType]:
         frame = frame.f_back
 
 
-def unseen(callback: Callable[..., object], *arguments: object) -> None:
-    """Call a part of a handler where no trace or profile function sees it."""
+def check_names(what: str, names: object) -> None:
+    """Raise `TypeError` unless `names` is a tuple of str."""
+    if type(names) is not tuple:
+        raise TypeError(f"{what} needs a tuple of str, not {type(names).__name__}")
+    for index, name in enumerate(names):
+        if type(name) is not str:
+            kind = type(name).__name__
+            raise TypeError(f"{what} needs a tuple of str, and item {index} is {kind}")
+
+
+class LoopFrame:
+    """What a running loop can say of its frame, which it knows by identity and code."""
+
+    __slots__ = ()
+
+    _code: CodeType | None
+    _frame: int
+
+    def _running_frame(self) -> FrameType | None:
+        for frame in stack(sys._getframe(1)):
+            if id(frame) == self._frame:
+                return frame if frame.f_code is self._code else None
+        return None
+
+    def _values(self, names: tuple[str, ...], unbound: object) -> tuple[Any, ...]:
+        frame = self._running_frame()
+        held = {} if frame is None else variables(frame)
+        return tuple(held.get(name, unbound) for name in names)
+
+    def locals(self) -> dict[str, Any] | None:
+        """The bound variables of the loop's frame in a new dict; None when it is not running."""
+        frame = self._running_frame()
+        return None if frame is None else variables(frame)
+
+    def globals(self) -> dict[str, Any] | None:
+        """The globals of the loop's frame; None when it is not running."""
+        frame = self._running_frame()
+        return None if frame is None else frame.f_globals
+
+    def code(self) -> CodeType | None:
+        """The code of the loop's frame; None when it is not running."""
+        frame = self._running_frame()
+        return None if frame is None else frame.f_code
+
+
+def unseen(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Return what `function` returns; no trace or profile function sees the call."""
     trace, profile = sys.gettrace(), sys.getprofile()
     if trace is None and profile is None:
-        callback(*arguments)
-        return
+        return function(*args, **kwargs)
     sys.settrace(None)
     sys.setprofile(None)
     try:
-        callback(*arguments)
+        return function(*args, **kwargs)
     finally:
         sys.setprofile(profile)
         sys.settrace(trace)

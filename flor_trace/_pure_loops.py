@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import opcode
 import sys
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any, final
 from weakref import ref
 
 from flor_trace import _pure_handler as handlers
 from flor_trace._pure_columns import Columns
-from flor_trace._pure_frames import UNBOUND, stack, unseen, variables
+from flor_trace._pure_frames import UNBOUND, LoopFrame, check_names, stack, unseen
 
 RECURSION_NEEDED = 100
 REPORT, RAW = 0, 1
@@ -122,7 +122,7 @@ class Site:
 
 
 @final
-class LoopIter:
+class LoopIter(LoopFrame):
     """One execution of a loop; made by `Site` only.
 
     For ``while``, ``~loop`` begins an iteration and ``-loop`` says that the condition was false.
@@ -147,8 +147,6 @@ class LoopIter:
         "tag",
     )
 
-    _code: CodeType | None
-    _frame: int
     _handler: handlers.Handler | None
     _inner: Any
     _live: bool
@@ -209,7 +207,7 @@ class LoopIter:
             self._reported = True
             raised = True
             try:
-                if self._rows is None or self._n == 0 or self._add_row(self._rows):
+                if self._rows is None or self._n == 0 or unseen(self._add_row, self._rows):
                     unseen(handlers.current.boundary, self)
                 raised = False
             finally:
@@ -218,9 +216,7 @@ class LoopIter:
 
     def _add_row(self, rows: Columns) -> bool:
         """Fill the rows; whether the handler is to be called."""
-        due = []
-        unseen(lambda: due.append(self.code() is None or rows._boundary(self, self._n - 1)))
-        return due[0]
+        return self.code() is None or rows._boundary(self, self._n - 1)
 
     def _end(self, how: str) -> None:
         known = self._loud and self._reported and self._can_report()
@@ -323,38 +319,10 @@ class LoopIter:
         remaining: int = self._inner.__length_hint__()
         return remaining + self._n - self._offset
 
-    def _running_frame(self) -> FrameType | None:
-        frame: FrameType | None = sys._getframe(1)
-        while frame is not None and id(frame) != self._frame:
-            frame = frame.f_back
-        return frame if frame is not None and frame.f_code is self._code else None
-
     def lookup(self, names: tuple[str, ...], /) -> tuple[Any, ...]:
         """The values of these variables of the loop's frame; UNBOUND for those without."""
-        if type(names) is not tuple:
-            raise TypeError(f"lookup() needs a tuple of str, not {type(names).__name__}")
-        for index, name in enumerate(names):
-            if type(name) is not str:
-                kind = type(name).__name__
-                raise TypeError(f"lookup() needs a tuple of str, and item {index} is {kind}")
-        frame = self._running_frame()
-        held = {} if frame is None else variables(frame)
-        return tuple(held.get(name, UNBOUND) for name in names)
-
-    def locals(self) -> dict[str, Any] | None:
-        """The bound variables of the loop's frame in a new dict; None when it is not running."""
-        frame = self._running_frame()
-        return None if frame is None else variables(frame)
-
-    def globals(self) -> dict[str, Any] | None:
-        """The globals of the loop's frame; None when it is not running."""
-        frame = self._running_frame()
-        return None if frame is None else frame.f_globals
-
-    def code(self) -> CodeType | None:
-        """The code of the loop's frame; None when it is not running."""
-        frame = self._running_frame()
-        return None if frame is None else frame.f_code
+        check_names("lookup()", names)
+        return self._values(names, UNBOUND)
 
     def __repr__(self) -> str:
         return f"<LoopIter in iteration {self._n - 1}>"

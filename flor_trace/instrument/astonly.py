@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from types import CodeType
 
 from flor_trace.instrument.loops import FoundLoop
-from flor_trace.instrument.mark import NOWHERE, control_block
+from flor_trace.instrument.mark import NOWHERE, with_controls
 from flor_trace.instrument.markers import Marks
 
 #: What an expression that the compiler folds to a constant can be made of.
@@ -25,12 +25,7 @@ def mark_in_source(
     `controlled` holds indices into `loops`.  Loops with a reason to be left alone stay as they
     are.  Later loops are marked first, so that recorded statement indices stay right.
     """
-    for index in range(len(loops) - 1, -1, -1):
-        loop = loops[index]
-        if loop.left_alone is not None:
-            continue
-        if index in controlled:
-            loop.node.body[:0] = control_block(index, loop, marks)
+    for index, loop in with_controls(loops, controlled, marks):
         if isinstance(loop.node, ast.For):
             loop.node.iter = _reported(index, loop.node.iter, marks, path)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypedDict
 
 from flor_trace.instrument.loops import FoundLoop, span
@@ -50,18 +50,25 @@ def jumps_out(body: Sequence[ast.stmt]) -> bool:
     return False
 
 
+def with_controls(
+    loops: Sequence[FoundLoop], controlled: frozenset[int], marks: Marks
+) -> Iterator[tuple[int, FoundLoop]]:
+    """Yield the loops that are not left alone, last first, each with its control block in place."""
+    for index in range(len(loops) - 1, -1, -1):
+        loop = loops[index]
+        if loop.left_alone is None:
+            if index in controlled:
+                loop.node.body[:0] = control_block(index, loop, marks)
+            yield index, loop
+
+
 def mark(loops: Sequence[FoundLoop], controlled: frozenset[int], marks: Marks) -> None:
     """Put guards and control blocks into the tree, in place.
 
     `controlled` holds indices into `loops`.  Loops with a reason to be left alone stay as they
     are.  Later loops are marked first, so that recorded statement indices stay right.
     """
-    for index in range(len(loops) - 1, -1, -1):
-        loop = loops[index]
-        if loop.left_alone is not None:
-            continue
-        if index in controlled:
-            loop.node.body[:0] = control_block(index, loop, marks)
+    for index, loop in with_controls(loops, controlled, marks):
         if isinstance(loop.node, ast.While):
             after = _location_after(loop.node, marks)  # before a mark gives it an else clause
             loop.siblings[loop.at : loop.at + 1] = [_guarded(index, loop.node, marks), *after]

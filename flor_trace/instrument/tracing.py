@@ -5,10 +5,10 @@ from __future__ import annotations
 import dis
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
-from flor_trace._pure_frames import variables
+from flor_trace._pure_frames import LoopFrame
 from flor_trace._speedups import UNBOUND
 from flor_trace.instrument.failures import OUR_FAILURES
 from flor_trace.instrument.flow import Flow, ForStep, Part
@@ -36,7 +36,7 @@ _RETURNS = frozenset(
 )
 
 
-class TracedLoop:
+class TracedLoop(LoopFrame):
     """One execution of a loop, as `flor_trace._speedups.LoopIter` shows it to a handler."""
 
     __slots__ = (
@@ -66,32 +66,9 @@ class TracedLoop:
         self.tag: Any = None
         self.rows: Any = None
 
-    def _running_frame(self) -> FrameType | None:
-        frame: FrameType | None = sys._getframe(1)
-        while frame is not None and id(frame) != self._frame:
-            frame = frame.f_back
-        return frame if frame is not None and frame.f_code is self._code else None
-
     def lookup(self, names: tuple[str, ...]) -> tuple[Any, ...]:
         """Return the values of these variables of the loop's frame; UNBOUND for those without."""
-        frame = self._running_frame()
-        held = {} if frame is None else variables(frame)
-        return tuple(held.get(name, UNBOUND) for name in names)
-
-    def locals(self) -> dict[str, Any] | None:
-        """Return the bound variables of the loop's frame; None when it is not running."""
-        frame = self._running_frame()
-        return None if frame is None else variables(frame)
-
-    def globals(self) -> dict[str, Any] | None:
-        """Return the globals of the loop's frame; None when it is not running."""
-        frame = self._running_frame()
-        return None if frame is None else frame.f_globals
-
-    def code(self) -> CodeType | None:
-        """Return the code of the loop's frame; None when it is not running."""
-        frame = self._running_frame()
-        return None if frame is None else frame.f_code
+        return self._values(names, UNBOUND)
 
 
 class TraceEngine:
