@@ -602,6 +602,24 @@ def test_a_set_that_was_once_larger_is_rebuilt_in_its_order(round_trip):
     assert list(round_trip(frozenset(value))) == list(frozenset(value))
 
 
+def test_frozensets_are_rebuilt_in_their_order_or_refused(round_trip):
+    rng = random.Random(6)
+    refused = displaced = 0
+    for _ in range(300):
+        value = frozenset(
+            rng.randrange(-200, 200) * rng.choice([1, 8, 32]) for _ in range(rng.randrange(1, 60))
+        )
+        if rng.random() < 0.5:
+            value = frozenset(set(value) - set(range(0, 200, 3)))
+        displaced += list(frozenset(list(value))) != list(value)
+        try:
+            assert list(round_trip(value)) == list(value)
+        except RestoreError:
+            refused += 1
+    assert displaced > 50
+    assert refused <= 6
+
+
 def test_a_set_keeps_its_table_when_elements_are_only_added(save):
     live = {f"word {n}" for n in range(3000)}
     saved_from = {f"word {n}" for n in range(3000)} | {"one", "two"}

@@ -11,7 +11,7 @@ from flor_trace.hints import Any, Final
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
 from flor_trace.state.codecs.instances import named, pair_named, set_attributes
 from flor_trace.state.codecs.packing import PACK_FROM, pack, unpack
-from flor_trace.state.codecs.setorder import fill_in_order
+from flor_trace.state.codecs.setorder import fill_in_order, frozen_in_order
 from flor_trace.state.graph import ATOM_TYPES, FREE_ATOMS, Node, NodeId, Ref
 from flor_trace.state.naming import type_name
 
@@ -261,12 +261,7 @@ class _Frozenset(_Set):
         live = build.adopted()
         if live is not None and len(live) == len(items) and all(map(_same, live, items)):
             return live
-        elements: set[Any] = set()
-        fill_in_order(elements, items, check=_by_value(node))
-        made = frozenset.__new__(build.lookup(node.type_name), elements)
-        if _by_value(node) and list(frozenset.__iter__(made)) != items:
-            made = frozenset.__new__(build.lookup(node.type_name), items)
-        return made
+        return frozen_in_order(build.lookup(node.type_name), items, check=_by_value(node))
 
     def fill(self, build: Build, node: Node, obj: Any) -> None:
         if node.names:

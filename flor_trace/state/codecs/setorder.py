@@ -25,6 +25,8 @@ _ENTRY: Final = object.__basicsize__
 _LARGEST: Final = 1 << 16
 #: How many slots an element may be pushed along before other table sizes look better.
 _REACH: Final = 32
+#: How many orders of the undisplaced elements of a frozenset are tried for each table size.
+_TURNS: Final = 8
 
 
 def fill_in_order(target: set[Any], wanted: list[Any], *, check: bool) -> None:
@@ -42,17 +44,51 @@ def fill_in_order(target: set[Any], wanted: list[Any], *, check: bool) -> None:
     for layout in _layouts(wanted):
         if layout.build(target, wanted) and _iterates_as(target, wanted):
             return
-    raise RestoreError(
+    raise _no_order(wanted)
+
+
+def frozen_in_order(cls: type[frozenset[Any]], wanted: list[Any], *, check: bool) -> Any:
+    """Return a frozenset of the elements, iterating in the order given when `check` is set.
+
+    Nothing is ever removed from a frozenset, so elements were displaced only by each other, and
+    the order of adding them decides all. Raises `RestoreError` when no such order is found.
+    """
+    for order in _orders(wanted):
+        # From a list the table grows step by step; from a dict it has its size at once.
+        for source in (order, dict.fromkeys(order)):
+            made = frozenset.__new__(cls, source)
+            if not check or _iterates_as(made, wanted):
+                return made
+    raise _no_order(wanted)
+
+
+def _orders(wanted: list[Any]) -> Iterator[list[Any]]:
+    yield wanted
+    for layout in _layouts(wanted):
+        taken: set[int] = set()
+        order = layout.order(taken)
+        if len(order) == len(wanted):
+            moved = [wanted[n] for n in order if layout.paths[n]]
+            at_home = [wanted[n] for n in order if not layout.paths[n]]
+            yield [wanted[n] for n in order]
+            # Those at home may come in any order, which matters where the table grows.
+            for turn in range(min(_TURNS, len(at_home))):
+                yield [*at_home[turn:], *at_home[:turn], *moved]
+
+
+def _no_order(wanted: list[Any]) -> RestoreError:
+    return RestoreError(
         f"a set of {len(wanted)} elements cannot be given the order in which it iterated, so a "
         "loop over it would run differently. Restore with the hash seed of the run "
         "(PYTHONHASHSEED), or from an earlier boundary."
     )
 
 
-def _iterates_as(target: set[Any], wanted: list[Any]) -> bool:
+def _iterates_as(target: set[Any] | frozenset[Any], wanted: list[Any]) -> bool:
+    iterate: Any = set.__iter__ if isinstance(target, set) else frozenset.__iter__
     return len(target) == len(wanted) and all(
         type(one) is type(other) and (one is other or one == other)
-        for one, other in zip(set.__iter__(target), wanted, strict=True)
+        for one, other in zip(iterate(target), wanted, strict=True)
     )
 
 
@@ -90,21 +126,26 @@ class _Layout:
         if left is None:
             return False
         set.update(target, numbers[: len(blocked)])
-        done = self._place(target, wanted, blocked)
+        order = self.order(blocked)
+        set.update(target, [wanted[n] for n in order])
         _discard(target, numbers)
-        return done
+        return len(order) == len(wanted)
 
-    def _place(self, target: set[Any], wanted: list[Any], taken: set[int]) -> bool:
-        waiting = list(range(len(wanted)))
+    def order(self, taken: set[int]) -> list[int]:
+        """Return which element to add after which, as far as taken slots push them there.
+
+        The slots are added to `taken`.
+        """
+        order: list[int] = []
+        waiting = list(range(len(self.slots)))
         while waiting:
             ready = [n for n in waiting if taken.issuperset(self.paths[n])]
             if not ready:
-                return False
-            for n in ready:
-                set.add(target, wanted[n])
-                taken.add(self.slots[n])
+                break
+            order.extend(ready)
+            taken.update(self.slots[n] for n in ready)
             waiting = [n for n in waiting if self.slots[n] not in taken]
-        return True
+        return order
 
 
 def _discard(target: set[Any], numbers: list[int]) -> None:
