@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from flor_trace import settings
 from flor_trace.errors import ReplayError
@@ -32,7 +32,7 @@ MAX_ATTEMPTS = 20
 
 _PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
 _START = (
-    "import sys; sys.path.insert(1, {parent!r}); from flor_trace.replay.worker import main; "
+    "import sys; sys.path.insert(1, {parent!r}); from flor_trace.replay.{module} import main; "
     "sys.path.remove({parent!r}); main({task!r})"
 )
 
@@ -78,7 +78,8 @@ def carry_out(store: Store, repository: Path, outcome: Outcome) -> None:
     """
     scratch = Path(tempfile.mkdtemp(prefix="flor_trace-"))
     try:
-        not_linked = _prepare(store, repository, outcome, scratch)
+        setup = outcome.plan.setup_seconds
+        not_linked = prepare(store, repository, outcome.run, scratch, setup_seconds=setup)
         remaining, avoid, prove = set(outcome.wanted), set[int](), True
         for _ in range(MAX_ATTEMPTS):
             end = _attempt(store, outcome, scratch, remaining)
@@ -121,15 +122,20 @@ def plan_for(place: Place, wanted: set[int], avoid: set[int], *, prove: bool = T
     return make_plan(place.stage, wanted, inner=inner, start=start, avoid=avoid, prove=prove)
 
 
-def _prepare(store: Store, repository: Path, outcome: Outcome, scratch: Path) -> list[str]:
-    """Put code and inputs in place; say what of the user's files is not there."""
-    header = outcome.run.header
+def prepare(
+    store: Store, repository: Path, run: RecordedRun, scratch: Path, *, setup_seconds: float
+) -> list[str]:
+    """Put code and inputs in place; say what of the user's files is not there.
+
+    Files that are younger than the loop, which was reached after `setup_seconds`, are left out.
+    """
+    header = run.header
     materialise(repository, header["vid"], scratch / "tree")
     (scratch / "tmp").mkdir()
     root = Path(header["root"])
     if root.is_dir():
         began = datetime.fromisoformat(header["tstamp"]).timestamp()
-        before = began + outcome.plan.setup_seconds
+        before = began + setup_seconds
         report = link_inputs(root, scratch / "tree", before=before, store=store.path)
         return [f"{item.path} is not in the replay: {item.reason}" for item in report.left_out[:5]]
     return [f"the project's directory {root} is gone: the replay has only what git has"]
@@ -152,27 +158,30 @@ def _attempt(store: Store, outcome: Outcome, scratch: Path, wanted: set[int]) ->
     )
     file = scratch / "task.json"
     file.write_text(json.dumps(asdict(task)), "utf-8")
-    status = _run_worker(run, scratch, file)
+    with (scratch / "output.txt").open("wb") as output:
+        start = starting("worker", file)
+        status = run_worker(run, scratch, start, stdout=output, stderr=subprocess.STDOUT)
     return _report(journal, status, scratch / "output.txt")
 
 
-def _run_worker(run: RecordedRun, scratch: Path, task: Path) -> int:
+def run_worker(
+    run: RecordedRun, scratch: Path, start: str, *, stdout: IO[bytes], stderr: IO[bytes] | int
+) -> int:
+    """Run the Python code `start` where and as the recorded program ran; return its status."""
     header = run.header
     cwd = Path(header["cwd"])
     where = cwd if cwd.is_absolute() else scratch / "tree" / cwd
     where.mkdir(parents=True, exist_ok=True)
-    start = _START.format(parent=_PACKAGE_PARENT, task=str(task))
     optimize = ["-" + "O" * header["optimize"]] if header["optimize"] else []
-    with (scratch / "output.txt").open("wb") as output:
-        done = subprocess.run(
-            [sys.executable, *optimize, "-c", start],
-            cwd=where,
-            env=_environment(run, scratch),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
+    done = subprocess.run(
+        [sys.executable, *optimize, "-c", start],
+        cwd=where,
+        env=_environment(run, scratch),
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        check=False,
+    )
     return done.returncode
 
 
@@ -186,6 +195,11 @@ def _environment(run: RecordedRun, scratch: Path) -> dict[str, str]:
     environ["TMPDIR"] = str(scratch / "tmp")
     environ["WANDB_MODE"] = "disabled"  # a replay reports to no tracker
     return environ
+
+
+def starting(module: str, task: Path) -> str:
+    """Python code that gives `task` to the ``main`` of a module of this package."""
+    return _START.format(parent=_PACKAGE_PARENT, module=module, task=str(task))
 
 
 def _report(journal: Path, status: int, output: Path) -> dict[str, Any]:
