@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from types import CodeType
 from typing import Any, Literal, final
 
@@ -68,6 +68,16 @@ def running() -> list[LoopIter]: ...
 def frames(
     filenames: set[str] | frozenset[str], /
 ) -> list[tuple[CodeType, dict[str, Any], dict[str, Any], dict[str, Any]]]: ...
+def read_generator(
+    generator: Generator[Any, Any, Any], /
+) -> tuple[CodeType, dict[str, Any], int, tuple[Any, ...], tuple[Any, ...], bool] | None: ...
+def write_generator(
+    generator: Generator[Any, Any, Any],
+    offset: int,
+    variables: tuple[Any, ...],
+    stack: tuple[Any, ...],
+    /,
+) -> list[Any]: ...
 def run_main(
     what: CodeType | Callable[..., object],
     arguments: dict[str, Any] | tuple[Any, ...],

@@ -1,7 +1,7 @@
 """The table of the hot functions in Python: the reference for ``flor_trace._native``."""
 
 from flor_trace._pure_columns import Columns
-from flor_trace._pure_frames import UNBOUND, frames
+from flor_trace._pure_frames import UNBOUND, frames, read_generator, write_generator
 from flor_trace._pure_handler import set_handler
 from flor_trace._pure_hash import digest, digest_many
 from flor_trace._pure_loops import LoopIter, Site, running
@@ -19,7 +19,9 @@ __all__ = [
     "digest",
     "digest_many",
     "frames",
+    "read_generator",
     "run_main",
     "running",
     "set_handler",
+    "write_generator",
 ]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from inspect import CO_OPTIMIZED
-from types import CodeType, FrameType
+from types import CodeType, FrameType, GeneratorType
 from typing import Any, final
 
 Frame = tuple[CodeType, dict[str, Any], dict[str, Any], dict[str, Any]]
@@ -112,3 +112,25 @@ def frames(filenames: set[str] | frozenset[str], /) -> list[Frame]:
         for frame in stack(sys._getframe(1))
         if frame.f_code.co_filename in filenames
     ]
+
+
+def read_generator(generator: Generator[Any, Any, Any], /) -> None:
+    """Python cannot read what lies on the value stack of a frame: None, as of one that runs."""
+    _check_generator(generator)
+
+
+def write_generator(
+    generator: Generator[Any, Any, Any],
+    offset: int,
+    variables: tuple[Any, ...],
+    stack: tuple[Any, ...],
+    /,
+) -> list[Any]:
+    """Python cannot write it either; raises `ValueError`."""
+    _check_generator(generator)
+    raise ValueError("only the C extension can put a generator at another place")
+
+
+def _check_generator(generator: object) -> None:
+    if type(generator) is not GeneratorType:
+        raise TypeError(f"a generator is needed, not {type(generator).__name__}")

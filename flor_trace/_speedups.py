@@ -20,9 +20,11 @@ __all__ = [
     "digest_many",
     "frames",
     "native_wanted",
+    "read_generator",
     "run_main",
     "running",
     "set_handler",
+    "write_generator",
 ]
 
 
@@ -43,9 +45,11 @@ if TYPE_CHECKING:
         digest,
         digest_many,
         frames,
+        read_generator,
         run_main,
         running,
         set_handler,
+        write_generator,
     )
 
     #: Whether the C twins are used.
@@ -67,9 +71,11 @@ else:
             digest,
             digest_many,
             frames,
+            read_generator,
             run_main,
             running,
             set_handler,
+            write_generator,
         )
 
         NATIVE, REASON = True, ""
@@ -85,9 +91,11 @@ else:
             digest,
             digest_many,
             frames,
+            read_generator,
             run_main,
             running,
             set_handler,
+            write_generator,
         )
 
         NATIVE, REASON = False, f"the C extension is not used: {error}"

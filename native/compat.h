@@ -78,6 +78,19 @@ flor_frame_is_complete(FlorFrame *frame)
     return !_PyFrame_IsIncomplete(frame);
 }
 
+/* The version of an exact dict, which no two contents share; 0 for one whose values an instance may
+   change behind its back. */
+static inline int
+flor_dict_version(PyObject *op, uint64_t *version)
+{
+    PyDictObject *dict = (PyDictObject *)op;
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+    *version = dict->ma_version_tag;
+#pragma GCC diagnostic pop
+    return dict->ma_values == NULL;
+}
+
 /* Borrowed; only of a complete frame. */
 static inline PyCodeObject *
 flor_frame_code(FlorFrame *frame)
@@ -86,6 +99,32 @@ flor_frame_code(FlorFrame *frame)
     return _PyFrame_GetCode(frame);
 #else
     return frame->f_code;
+#endif
+}
+
+/* Where the `yield` is, in bytes of code, at which a suspended generator stands. */
+static inline Py_ssize_t
+flor_yield_offset(FlorFrame *frame, PyCodeObject *code)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return (frame->instr_ptr - 1 - _PyCode_CODE(code)) * (Py_ssize_t)sizeof(_Py_CODEUNIT);
+#else
+    return (frame->prev_instr - _PyCode_CODE(code)) * (Py_ssize_t)sizeof(_Py_CODEUNIT);
+#endif
+}
+
+/* Let a generator that is not running stand at the `yield` at `offset`. */
+static inline void
+flor_stand_at_yield(PyGenObject *generator, PyCodeObject *code, Py_ssize_t offset)
+{
+    FlorFrame *frame = (FlorFrame *)generator->gi_iframe;
+    _Py_CODEUNIT *yield = _PyCode_CODE(code) + offset / (Py_ssize_t)sizeof(_Py_CODEUNIT);
+#if PY_VERSION_HEX >= 0x030D0000
+    frame->instr_ptr = yield + 1;
+    generator->gi_frame_state = yield->op.arg == 0 ? FRAME_SUSPENDED : FRAME_SUSPENDED_YIELD_FROM;
+#else
+    frame->prev_instr = yield;
+    generator->gi_frame_state = FRAME_SUSPENDED;
 #endif
 }
 

@@ -1,7 +1,9 @@
 /* The table of what `flor_trace._native` holds. */
 #include "frames.h"
+#include "generators.h"
 #include "hash.h"
 #include "loops.h"
+#include "pack.h"
 #include "run_main.h"
 #include "wrappers.h"
 
@@ -59,7 +61,8 @@ module_exec(PyObject *module)
         || (state->left = PyUnicode_InternFromString("left")) == NULL
         || (state->raised = PyUnicode_InternFromString("raised")) == NULL
         || PyModule_AddObjectRef(module, "UNBOUND", state->unbound) < 0
-        || flor_add_hash(module) < 0) {
+        || flor_add_hash(module) < 0
+        || flor_add_pack(module) < 0) {
         return -1;
     }
     return flor_add_wrappers(module);
@@ -114,6 +117,13 @@ static PyMethodDef methods[] = {
      PyDoc_STR("frames($module, filenames, /)\n--\n\n"
                "(code, globals, locals, cells) of the calling thread's frames of code from these "
                "files,\ninnermost first.")},
+    {"read_generator", flor_read_generator, METH_O,
+     PyDoc_STR("read_generator($module, generator, /)\n--\n\n"
+               "(code, globals, offset of the yield or -1, variables, stack, whether it handles "
+               "an\nexception); None of one that runs or has ended.")},
+    {"write_generator", flor_write_generator, METH_VARARGS,
+     PyDoc_STR("write_generator($module, generator, offset, variables, stack, /)\n--\n\n"
+               "Let the generator stand there, with these; return what it held, to be let go.")},
     {"run_main", flor_run_main, METH_VARARGS,
      PyDoc_STR("run_main($module, what, arguments, on_error, /)\n--\n\n"
                "Evaluate code with globals, or call a callable with a tuple, as the program of "
