@@ -6,6 +6,7 @@ from flor_trace._pure_handler import set_handler
 from flor_trace._pure_hash import digest, digest_many
 from flor_trace._pure_loops import LoopIter, Site, running
 from flor_trace._pure_main import run_main
+from flor_trace._pure_pack import Memo, Packer, pack_numbers
 from flor_trace._pure_wrappers import AfterExec, Before, Unseen
 
 __all__ = [
@@ -14,11 +15,14 @@ __all__ = [
     "Before",
     "Columns",
     "LoopIter",
+    "Memo",
+    "Packer",
     "Site",
     "Unseen",
     "digest",
     "digest_many",
     "frames",
+    "pack_numbers",
     "read_generator",
     "run_main",
     "running",
