@@ -16,9 +16,12 @@ from flor_trace.state.encode import decode
 from flor_trace.state.graph import Graph
 from flor_trace.state.restore import restore
 from flor_trace.store.framing import digest_of, key_of
-from flor_trace.types import Address, ChunkReader, Digest
+from flor_trace.types import Address, ChunkReader, Digest, StackFrame
 
 Relocation = tuple[tuple[str, str], ...]
+
+#: Stands for the program's frames when it has none any more.
+_NO_FRAME: StackFrame = (compile("", "", "exec"), {}, {}, {})
 
 
 class StateKeeper:
@@ -87,8 +90,13 @@ class StateKeeper:
         graph, digests = self._capture()
         return digest_roots(graph, digests, frozenset())
 
+    def digests(self) -> dict[str, Digest]:
+        """As `fingerprint`, but clock readings do not count: it can be set beside another run's."""
+        graph, digests = self._capture()
+        return digest_roots(graph, digests, self._clocks)
+
     def _capture(self) -> tuple[Graph, list[Digest]]:
-        stack = frames(self._modules.filenames)
+        stack = frames(self._modules.filenames) or [_NO_FRAME]
         live = roots(stack, self._modules.namespaces())
         graph = capture(live, relocate=self._relocate, is_project_file=self._is_project_file)
         return graph, [Digest(each) for each in digest_many(leaf_bytes(graph))]
