@@ -7,6 +7,7 @@ from flor_trace._pure_hash import digest, digest_many
 from flor_trace._pure_loops import LoopIter, Site, running
 from flor_trace._pure_main import run_main
 from flor_trace._pure_pack import Memo, Packer, pack_numbers
+from flor_trace._pure_tensors import Span, TensorReader
 from flor_trace._pure_wrappers import AfterExec, Before, Unseen
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "Memo",
     "Packer",
     "Site",
+    "Span",
+    "TensorReader",
     "Unseen",
     "digest",
     "digest_many",

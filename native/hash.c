@@ -1,12 +1,15 @@
 /* digest() and digest_many(): XXH3-128 of whatever exports a buffer. */
 #include "hash.h"
 
+#include "loops.h"
 #include "xxh3.h"
+
+#include <string.h>
 
 /* Below this many bytes, letting another thread run costs more than it gives. */
 #define RELEASE_FROM 100000
 
-static PyObject *digest_of(PyObject *exporter)
+static PyObject *digest(PyObject *Py_UNUSED(module), PyObject *exporter)
 {
     Py_buffer view;
     unsigned char out[FLOR_DIGEST_SIZE];
@@ -26,27 +29,101 @@ static PyObject *digest_of(PyObject *exporter)
     return PyBytes_FromStringAndSize((const char *)out, sizeof out);
 }
 
-static PyObject *digest(PyObject *Py_UNUSED(module), PyObject *buffer)
+/* Buffers that were taken, as views to give back and as bytes to hash, and the hashes. */
+typedef struct {
+    Py_ssize_t count, held;
+    size_t total;
+    Py_buffer *views; /* the first `held` of them; spans need none */
+    FlorBytes *bytes;
+    unsigned char (*digests)[FLOR_DIGEST_SIZE];
+} Gathered;
+
+static int gather_room(Gathered *all, Py_ssize_t count)
 {
-    return digest_of(buffer);
+    size_t room = count > 0 ? (size_t)count : 1;
+    *all = (Gathered){.count = count};
+    all->views = PyMem_New(Py_buffer, room);
+    all->bytes = PyMem_New(FlorBytes, room);
+    all->digests = PyMem_Calloc(room, FLOR_DIGEST_SIZE);
+    if (all->views == NULL || all->bytes == NULL || all->digests == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
 }
 
-static PyObject *digest_many(PyObject *Py_UNUSED(module), PyObject *buffers)
+static int gather(Gathered *all, PyObject *exporters, PyTypeObject *span_type)
 {
+    for (Py_ssize_t i = 0; i < all->count; i++) {
+        PyObject *exporter = PyTuple_GET_ITEM(exporters, i);
+        if (Py_IS_TYPE(exporter, span_type)) {
+            FlorSpan *span = (FlorSpan *)exporter;
+            all->bytes[i] = (FlorBytes){span->data, (size_t)span->length};
+        }
+        else {
+            Py_buffer *view = &all->views[all->held];
+            if (PyObject_GetBuffer(exporter, view, PyBUF_SIMPLE) < 0) {
+                return -1;
+            }
+            all->held++;
+            all->bytes[i] = (FlorBytes){view->buf, (size_t)view->len};
+        }
+        all->total += all->bytes[i].length;
+    }
+    return 0;
+}
+
+/* An exporter may run code when it gets its buffer back; an exception that is set stays set. */
+static void gather_end(Gathered *all)
+{
+    for (Py_ssize_t i = 0; i < all->held; i++) {
+        PyBuffer_Release(&all->views[i]);
+    }
+    PyMem_Free(all->views);
+    PyMem_Free(all->bytes);
+    all->views = NULL;
+    all->bytes = NULL;
+}
+
+static PyObject *digest_list(const Gathered *all)
+{
+    PyObject *digests = PyList_New(all->count);
+    for (Py_ssize_t i = 0; digests != NULL && i < all->count; i++) {
+        PyObject *one = PyBytes_FromStringAndSize((char *)all->digests[i], FLOR_DIGEST_SIZE);
+        if (one == NULL) {
+            Py_CLEAR(digests);
+            break;
+        }
+        PyList_SET_ITEM(digests, i, one);
+    }
+    return digests;
+}
+
+static PyObject *digest_many(PyObject *module, PyObject *buffers)
+{
+    Gathered all;
+    PyObject *digests = NULL;
     /* A tuple of our own: exporters run code, and other threads run, while we are at it. */
-    PyObject *all = PySequence_Tuple(buffers);
-    if (all == NULL) {
+    PyObject *exporters = PySequence_Tuple(buffers);
+    if (exporters == NULL) {
         return NULL;
     }
-    PyObject *digests = PyList_New(0);
-    for (Py_ssize_t i = 0; digests != NULL && i < PyTuple_GET_SIZE(all); i++) {
-        PyObject *one = digest_of(PyTuple_GET_ITEM(all, i));
-        if (one == NULL || PyList_Append(digests, one) < 0) {
-            Py_CLEAR(digests);
-        }
-        Py_XDECREF(one);
+    int gathered = gather_room(&all, PyTuple_GET_SIZE(exporters)) == 0
+        && gather(&all, exporters, flor_state(module)->span_type) == 0;
+    if (gathered && all.total < RELEASE_FROM) {
+        flor_xxh3_128_many(all.bytes, (size_t)all.count, all.digests);
     }
-    Py_DECREF(all);
+    else if (gathered) {
+        Py_BEGIN_ALLOW_THREADS
+        flor_xxh3_128_many(all.bytes, (size_t)all.count, all.digests);
+        Py_END_ALLOW_THREADS
+    }
+    gather_end(&all);
+    if (gathered) {
+        digests = digest_list(&all);
+    }
+    PyMem_Free(all.digests);
+    Py_DECREF(exporters);
     return digests;
 }
 
@@ -58,7 +135,8 @@ PyDoc_STRVAR(digest_doc,
 
 PyDoc_STRVAR(digest_many_doc,
     "digest_many($module, buffers, /)\n--\n\n"
-    "Return the digest of each buffer, in order; raises what `digest` raises.");
+    "Return the digest of each buffer, in order; raises what `digest` raises.\n\n"
+    "All buffers are taken before the first is read, and given back after the last.");
 
 static PyMethodDef methods[] = {
     {"digest", digest, METH_O, digest_doc},
@@ -68,5 +146,10 @@ static PyMethodDef methods[] = {
 
 int flor_add_hash(PyObject *module)
 {
+    FlorState *state = flor_state(module);
+    state->span_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &flor_span_spec, NULL);
+    if (state->span_type == NULL || PyModule_AddType(module, state->span_type) < 0) {
+        return -1;
+    }
     return PyModule_AddFunctions(module, methods);
 }

@@ -49,7 +49,7 @@ flor_of_link(FlorLink *link)
 
 /* Everything of one import of the module. */
 struct FlorState {
-    PyTypeObject *site_type, *loop_type, *columns_type;
+    PyTypeObject *site_type, *loop_type, *columns_type, *span_type;
     PyObject *unbound;
     PyObject *exhausted, *left, *raised;
     PyObject *boundary, *leave;   /* both NULL when no handler is set */

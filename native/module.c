@@ -5,6 +5,7 @@
 #include "loops.h"
 #include "pack.h"
 #include "run_main.h"
+#include "tensors.h"
 #include "wrappers.h"
 
 static PyObject *
@@ -62,6 +63,7 @@ module_exec(PyObject *module)
         || (state->raised = PyUnicode_InternFromString("raised")) == NULL
         || PyModule_AddObjectRef(module, "UNBOUND", state->unbound) < 0
         || flor_add_hash(module) < 0
+        || flor_add_tensors(module) < 0
         || flor_add_pack(module) < 0) {
         return -1;
     }
@@ -75,6 +77,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->site_type);
     Py_VISIT(state->loop_type);
     Py_VISIT(state->columns_type);
+    Py_VISIT(state->span_type);
     Py_VISIT(state->unbound);
     Py_VISIT(state->boundary);
     Py_VISIT(state->leave);
@@ -100,6 +103,7 @@ module_free(void *module)
     Py_CLEAR(state->site_type);
     Py_CLEAR(state->loop_type);
     Py_CLEAR(state->columns_type);
+    Py_CLEAR(state->span_type);
     Py_CLEAR(state->unbound);
     Py_CLEAR(state->exhausted);
     Py_CLEAR(state->left);

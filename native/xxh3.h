@@ -10,4 +10,14 @@
    `data` may be NULL when `length` is 0. */
 void flor_xxh3_128(const void *data, size_t length, unsigned char out[FLOR_DIGEST_SIZE]);
 
+/* Some bytes; `data` may be NULL when `length` is 0. */
+typedef struct {
+    const void *data;
+    size_t length;
+} FlorBytes;
+
+/* Write the hash of each of `count` inputs; faster than one by one when they are not in a cache. */
+void flor_xxh3_128_many(
+    const FlorBytes *all, size_t count, unsigned char (*out)[FLOR_DIGEST_SIZE]);
+
 #endif
