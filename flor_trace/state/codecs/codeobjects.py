@@ -12,10 +12,15 @@ from flor_trace.state.naming import namespace
 def find_code(name: str, line: object) -> CodeType | None:
     """Return the code of ``"module:outer.<locals>.inner"`` that begins at `line`, or None."""
     module_name, _, qualname = name.partition(":")
-    for code in _codes(namespace(module_name), module_name):
+    for code in codes_of(module_name):
         if code.co_qualname == qualname and code.co_firstlineno == line:
             return code
     return None
+
+
+def codes_of(module_name: str) -> Iterator[CodeType]:
+    """Give the code of the functions and methods of a module, and of those defined in them."""
+    return _codes(namespace(module_name), module_name)
 
 
 def _codes(space: dict[str, Any], module_name: str) -> Iterator[CodeType]:

@@ -17,11 +17,12 @@ from flor_trace.state.naming import type_name
 #: Packages whose objects show things to people or talk to the world.
 KEPT_PACKAGES: Final = frozenset(
     {
-        "IPython", "aim", "asyncio", "clearml", "comet_ml", "concurrent", "contextvars",
-        "ipywidgets", "logging", "loguru", "matplotlib", "mlflow", "mpl_toolkits",
-        "multiprocessing", "neptune", "plotly", "requests", "rich", "seaborn", "selectors",
-        "signal", "socket", "sqlite3", "ssl", "structlog", "subprocess", "tempfile",
-        "tensorboard", "tensorboardX", "threading", "tqdm", "urllib3", "visdom", "wandb", "weakref",
+        "IPython", "aim", "aiohttp", "asyncio", "boto3", "botocore", "clearml", "comet_ml",
+        "concurrent", "contextvars", "fsspec", "h5py", "httpx", "ipywidgets", "lmdb", "logging",
+        "loguru", "matplotlib", "mlflow", "mpl_toolkits", "multiprocessing", "neptune", "plotly",
+        "requests", "rich", "seaborn", "selectors", "signal", "socket", "sqlalchemy", "sqlite3",
+        "ssl", "structlog", "subprocess", "tempfile", "tensorboard", "tensorboardX", "threading",
+        "tqdm", "urllib3", "visdom", "wandb", "weakref",
     }
 )  # fmt: skip
 KEPT_MODULES: Final = (
@@ -32,13 +33,19 @@ KEPT_MODULES: Final = (
     "torch._functorch",
     "torch._inductor",
     "torch.autograd.profiler",
+    "torch.cpu",
+    "torch.cuda.streams",
     "torch.profiler",
     "torch.utils.tensorboard",
 )
 #: Their handles mean nothing in another process.
 _KEPT_NAMES: Final = frozenset(
-    {"_csv:writer", "_ctypes:CFuncPtr", "ctypes:CDLL", "ctypes:LibraryLoader"}
-)
+    {
+        "_csv:writer", "_ctypes:CFuncPtr", "ctypes:CDLL", "ctypes:LibraryLoader",
+        "numpy.lib._npyio_impl:NpzFile", "numpy.lib.npyio:NpzFile",
+        "torch:Event", "torch:Stream", "zipfile:ZipFile",
+    }
+)  # fmt: skip
 #: Shared with other processes: neither the live nor a saved value would be right.
 _SHARED: Final = (
     "multiprocessing.managers",
@@ -185,41 +192,6 @@ class _File(Codec):
         return _closed_file(node.type_name)
 
 
-def _not_begun(obj: types.GeneratorType[Any, Any, Any]) -> bool:
-    return not (obj.gi_running or obj.gi_suspended or obj.gi_frame is None)
-
-
-class _Generator(Codec):
-    """Generators: simple before they begin and when they have ended, opaque in between."""
-
-    kind = "generator"
-    exact = (types.GeneratorType,)
-
-    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
-        if _not_begun(obj):
-            return Node("generator", plan.type_name, ("not begun", obj.__qualname__))
-        if obj.gi_frame is None:
-            return Node("generator", plan.type_name, ("ended", obj.__qualname__))
-        return opaque(plan.type_name, f"the generator {obj.__qualname__} has begun")
-
-    def accepts(self, node: Node, obj: Any) -> bool:
-        assert isinstance(node.payload, tuple)
-        return _not_begun(obj) and obj.__qualname__ == node.payload[1]
-
-    def make(self, build: Build, node: Node) -> Any:
-        assert isinstance(node.payload, tuple)
-        if node.payload[0] != "ended":
-            raise Unbuildable(f"the generator {node.payload[1]!s} is not there in the live program")
-        made: Any = (item for item in range(0))
-        made.__qualname__ = str(node.payload[1])
-        return made
-
-    def fill(self, build: Build, node: Node, obj: Any) -> None:
-        assert isinstance(node.payload, tuple)
-        if node.payload[0] == "ended":
-            obj.close()
-
-
 class _WeakReference(Codec):
     """Weak references without a callback: what they point to is state; others are kept."""
 
@@ -260,7 +232,6 @@ CODECS: tuple[Codec, ...] = (
     KEPT,
     OPAQUE,
     _File(),
-    _Generator(),
     _WeakReference(),
 )
 
