@@ -53,7 +53,13 @@ _SHARED: Final = (
     "multiprocessing.sharedctypes",
 )
 #: Although in such a package, an object to be walked like any other.
-_NOT_KEPT: Final = frozenset({"torch._dynamo.eval_frame:OptimizedModule", "weakref:ReferenceType"})
+_NOT_KEPT: Final = frozenset(
+    {
+        "torch._dynamo.decorators:_DimRange",
+        "torch._dynamo.eval_frame:OptimizedModule",
+        "weakref:ReferenceType",
+    }
+)
 #: Better served by their own account of themselves than by a walk over their attributes.
 _SELF_DESCRIBED: Final = frozenset({"PIL.Image:Image"})
 _SELF_DESCRIBED_PACKAGES: Final = ("pandas", "typing")

@@ -11,7 +11,8 @@ import torch
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
 from flor_trace.state.codecs.instances import set_attributes
 from flor_trace.state.codecs.kept import opaque
-from flor_trace.state.codecs.reduced import REDUCED
+from flor_trace.state.codecs.torch_others import SPECIAL, codecs
+from flor_trace.state.codecs.torch_reader import reader
 from flor_trace.state.graph import Node, Payload, Ref
 
 _DTYPE_NAMES: dict[torch.dtype, str] = {
@@ -29,16 +30,21 @@ class _Tensor(Codec):
 
     kind = "tensor"
     also = ("detached tensor",)
-    bases = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
+    exact = (torch.Tensor, torch.nn.Parameter)
+
+    def __init__(self) -> None:
+        self.capture = reader(self.capture, _DTYPE_NAMES)  # type: ignore[method-assign]
 
     def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
         dtype = _DTYPE_NAMES.get(obj.dtype)
         if dtype is None or obj.layout is not _STRIDED or obj.is_neg() or obj.is_conj():
-            return REDUCED.capture(walk, obj, plan)
+            return SPECIAL.capture(walk, obj, plan)
         if not obj.is_cpu and obj.device.type not in ("cpu", "cuda", "mps", "xpu"):
             return opaque(plan.type_name, f"a tensor on {obj.device} has no memory to read")
         leaf = _leaf_if_real(walk, obj)
         if leaf is None:
+            if obj.is_nested:
+                return SPECIAL.capture(walk, obj, plan)
             return opaque(plan.type_name, "a tensor that stands for others has no memory to read")
         is_leaf = obj.is_leaf
         payload: Payload = (
@@ -278,8 +284,10 @@ def default_generators() -> dict[str, Any]:
     return found
 
 
+_TENSOR = _Tensor()
 CODECS: tuple[Codec, ...] = (
-    _Tensor(),
+    *codecs(_TENSOR),
+    _TENSOR,
     _UntypedStorage(),
     _Value(),
     _Device(),
