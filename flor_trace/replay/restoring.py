@@ -98,7 +98,12 @@ class StateKeeper:
     def _capture(self) -> tuple[Graph, list[Digest]]:
         stack = frames(self._modules.filenames) or [_NO_FRAME]
         live = roots(stack, self._modules.namespaces())
-        graph = capture(live, relocate=self._relocate, is_project_file=self._is_project_file)
+        graph = capture(
+            live,
+            relocate=self._relocate,
+            is_project_file=self._is_project_file,
+            ignore=self._clocks,
+        )
         return graph, [Digest(each) for each in digest_many(leaf_bytes(graph))]
 
 

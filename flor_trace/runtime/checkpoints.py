@@ -16,6 +16,7 @@ from flor_trace.state.capture import capture
 from flor_trace.state.digests import digest_state, leaf_bytes
 from flor_trace.state.encode import encode
 from flor_trace.state.graph import Graph
+from flor_trace.state.packmemory import PackMemory
 from flor_trace.store.framing import address_of, make_key
 from flor_trace.types import Address, ChunkWriter, Digest
 
@@ -69,6 +70,7 @@ class Checkpointer:
         self._submit = submit
         self._is_project_file = is_project_file
         self._known: set[Address] = set()
+        self._memory = PackMemory()
         self._began = perf_counter()
         self.budget = budget
         self.skipped = 0
@@ -85,10 +87,13 @@ class Checkpointer:
         """Capture the state that the innermost frame of the program can see, and charge for it."""
         began = perf_counter()
         stack = frames(self._modules.filenames)
+        clocks = self._clocks()
         graph = capture(
             roots(stack, self._modules.namespaces()),
             relocate=self._relocate,
             is_project_file=self._is_project_file,
+            ignore=clocks,
+            memory=self._memory,
         )
         leaves = leaf_bytes(graph)
         digests = [Digest(each) for each in digest_many(leaves)]
@@ -99,7 +104,6 @@ class Checkpointer:
         graph.leaves = list(addresses)  # no view of the program's memory outlives the boundary
         seconds = perf_counter() - began
         self.budget.charge(seconds)
-        clocks = self._clocks()
         return Taken(graph, digests, addresses, buffers, seconds, clocks, sum(sizes))
 
     def forget(self) -> None:

@@ -31,6 +31,8 @@ class Builder:
         self.leaves: list[Leaf] = graph.leaves
         self.left_out: dict[int, str] = {}  #: node -> why it could not be made
         self.omitted: list[tuple[int, str]] = []  #: (left out node, name of the attribute or key)
+        self.taken = {id(obj) for obj in paired.live.values()}
+        self.trees: dict[int, Any] = {}
         self._types = paired.types
         self._load = load
         self._tokens = {token: prefix for prefix, token in relocate}

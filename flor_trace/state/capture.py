@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import islice
 
+from flor_trace._speedups import Packer
 from flor_trace.errors import CaptureError
 from flor_trace.hints import Any
-from flor_trace.state.codecs.base import Plan
+from flor_trace.state.codecs.base import Packing, Plan
 from flor_trace.state.codecs.classes import has_state
 from flor_trace.state.codecs.registry import load_libraries, plan_for
 from flor_trace.state.codecs.values import LONG
 from flor_trace.state.graph import FREE_ATOMS, Graph, Leaf, Node, NodeId, Ref, node_ids
+from flor_trace.state.packmemory import PackMemory
 
 _NAN = float("nan")
 
@@ -24,16 +26,21 @@ def capture(
     relocate: Sequence[tuple[str, str]] = (),
     max_nodes: int = 2_000_000,
     is_project_file: Callable[[str], bool] | None = None,
+    ignore: frozenset[str] = frozenset(),
+    memory: PackMemory | None = None,
 ) -> Graph:
     """Return the graph of everything that the roots reach.
 
     Nothing is copied: the leaves are views of live memory, to be read before the program goes on.
     Strings and paths that begin with a prefix of `relocate` are saved with its token instead.
     Functions and classes whose file `is_project_file` accepts have their variables captured too.
+    What digests are to `ignore` is kept apart from other values. A `memory` that is given again
+    saves packing anew the large containers that did not change.
     Raises `CaptureError` when there are more than `max_nodes` objects.
     """
     load_libraries()
     walk = _Walk(relocate, max_nodes, is_project_file or _outside_of_libraries)
+    walk.pack_with(ignore, memory or PackMemory())
     found: dict[str, Ref] = {}
     collecting = gc.isenabled()
     # A collection in the middle of the walk would run finalizers, which may change what is read.
@@ -42,6 +49,8 @@ def capture(
         for name, value in roots.items():
             found[name] = walk.ref(value)
             walk.drain(name)
+        if memory is not None:
+            memory.settle()
     finally:
         if collecting:
             gc.enable()
@@ -119,6 +128,27 @@ class _Walk:
         self._captures: dict[type, tuple[Callable[[Any, Any, Plan], Node], Plan]] = {}
         prefixes = tuple(prefix for prefix, _ in self.relocate)
         self.ref = _referrer(self.objects, self._ids, prefixes)
+
+    def pack_with(self, ignore: frozenset[str], memory: PackMemory) -> None:
+        """Prepare for packing: values under names in `ignore` are not to be packed."""
+        prefixes = tuple(prefix for prefix, _ in self.relocate)
+        self._packer = Packer(self._ids, prefixes, ignore)
+        self._owners: list[NodeId] = []
+        self._memory = memory
+
+    def pack(self, obj: Any) -> Packing | None:
+        """Return a plain list, dict or tuple of many objects as bytes; None for others."""
+        found = self._memory.pack(self._packer, obj)
+        if found is not None:
+            self._owners.append(self._ids[id(obj)])
+        return found
+
+    def part(self, obj: Any) -> tuple[NodeId, int] | None:
+        """Return (packed container, number of the part) of a part of what was packed, or None."""
+        if not self._owners:
+            return None
+        found = self._packer.find(obj)
+        return None if found is None else (self._owners[found[0]], found[1])
 
     def names(self, space: Mapping[str, Any]) -> tuple[str, ...] | None:
         """Return the keys if all are plain strings, else None; equal ones are one object."""

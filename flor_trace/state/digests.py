@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from flor_trace._speedups import digest
 from flor_trace.hints import Any, Final
 from flor_trace.state.graph import (
+    PACKED_GRAPH,
+    PACKED_VALUE,
     PAIRED_KINDS,
     Graph,
     Node,
@@ -19,14 +21,17 @@ from flor_trace.types import Digest
 
 #: Under an ignored name, objects of these kinds count by their type alone.
 _LOSES_CONTENT: Final = frozenset(
-    {"list", "tuple", "deque", "packed list", "packed tuple", "value", "numpy scalar", "text"}
-)
+    {
+        "deque", "list", "numpy scalar", "packed list", "packed tuple", "text", "tuple", "value",
+        PACKED_GRAPH, PACKED_VALUE,
+    }
+)  # fmt: skip
 #: Nothing can tell two equal ones apart, so whether they are one object is not part of the state.
 _BY_VALUE: Final = frozenset(
     {
         "builtin", "class", "dtype", "enum", "frozenset", "function", "kept", "module",
         "moved text", "numpy scalar", "packed tuple", "path", "range", "text", "torch device",
-        "torch name", "torch size", "tuple", "value",
+        "torch name", "torch size", "tuple", "value", PACKED_VALUE,
     }
 )  # fmt: skip
 #: Autograd history is not part of the state, so whether there was one does not count.

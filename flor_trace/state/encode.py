@@ -14,7 +14,7 @@ from flor_trace.state.graph import Graph, Node, NodeId, Payload, Ref, node_ids
 from flor_trace.types import Address
 
 FORMAT: Final = "flor_trace state"
-VERSION: Final = 1
+VERSION: Final = 2
 _SMALL: Final = 1 << 63
 
 

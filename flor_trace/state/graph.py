@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator
 from types import EllipsisType
 
-from flor_trace.hints import TypeAlias
+from flor_trace.hints import Any, TypeAlias
 from flor_trace.records import dataclass, field
 from flor_trace.types import Address
 
@@ -32,6 +32,14 @@ FREE_ATOMS = ATOM_TYPES - {float, complex, str, bytes}
 
 #: Kinds whose children come in pairs of key and value, before the named ones.
 PAIRED_KINDS = frozenset({"dict"})
+
+#: A list or dict whose plain contents are one leaf; children are what else it holds, and the
+#: payload is (objects, parts, paths of the children).
+PACKED_GRAPH = "packed graph"
+#: A tuple of plain values all the way down, as one leaf.
+PACKED_VALUE = "packed value"
+#: A list or dict inside a packed graph, its only child, where something else refers to it too.
+PACKED_PART = "packed part"
 
 _POOL: list[NodeId] = []
 
@@ -112,13 +120,23 @@ def variable_name(root: str) -> str:
     return root.rpartition(":")[2]
 
 
-def labelled(node: Node) -> Iterator[tuple[str | None, Ref, Ref]]:
+class Steps(tuple[Atom, ...]):
+    """The indices and keys that lead to a child of a packed graph, as one step."""
+
+    __slots__ = ()
+
+
+def labelled(node: Node) -> Iterator[tuple[str | None, Ref | Steps, Ref]]:
     """Give (attribute name or None, key, child) for each child; the key of an element is its index.
 
     A child that is itself the key of a dict comes as ``(None, "key", child)``.
     """
     items = node.items
-    if node.kind in PAIRED_KINDS:
+    if node.kind == PACKED_GRAPH and isinstance(node.payload, tuple):
+        paths: Any = node.payload[2]
+        for path, item in zip(paths, items, strict=True):
+            yield None, Steps(path), item
+    elif node.kind in PAIRED_KINDS:
         for key, value in zip(items[::2], items[1::2], strict=True):
             if type(key) is NodeId:
                 yield None, "key", key
@@ -159,8 +177,10 @@ def _walk_paths(graph: Graph, start: NodeId, paths: dict[int, str]) -> None:
                 queue.append(child)
 
 
-def step(name: str | None, key: Ref, paths: dict[int, str]) -> str:
+def step(name: str | None, key: Ref | Steps, paths: dict[int, str]) -> str:
     """Return what one step adds to a path."""
+    if isinstance(key, Steps):
+        return "".join(f"[{each!r}]" for each in key)
     if name is not None:
         return f".{name}"
     if type(key) is NodeId:

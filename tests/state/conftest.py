@@ -56,7 +56,7 @@ def digest_of():
     """Digest every root of some named objects as they are now."""
 
     def run(roots: dict[str, Any], ignore: frozenset[str] = frozenset()) -> dict[str, bytes]:
-        return digests(capture(roots), ignore)
+        return digests(capture(roots, ignore=ignore), ignore)
 
     return run
 

@@ -49,7 +49,7 @@ def test_payloads_that_compare_equal_are_told_apart():
 
 def test_the_document_is_ascii_json_and_names_its_format():
     document = json.loads(encode(capture(SAMPLE), []).decode("ascii"))
-    assert (document["format"], document["version"]) == ("flor_trace state", 1)
+    assert (document["format"], document["version"]) == ("flor_trace state", 2)
 
 
 def test_every_buffer_needs_an_address():
@@ -66,8 +66,8 @@ def test_every_buffer_needs_an_address():
         b"[]",
         b"\xff\xfe",
         b"null",
-        b'{"format":"flor_trace state","version":2}',
-        b'{"format":"other","version":1}',
+        b'{"format":"flor_trace state","version":3}',
+        b'{"format":"other","version":3}',
         b"[" * 100_000,
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from flor_trace.hints import Any, ClassVar, Protocol
+from flor_trace.hints import Any, ClassVar, Protocol, TypeAlias
 from flor_trace.records import dataclass
 from flor_trace.state.graph import Node, NodeId, Ref
 
@@ -21,6 +21,10 @@ class Plan:
     type_name: str
     has_dict: bool
     slots: tuple[tuple[str, Any], ...]  #: (name, member descriptor)
+
+
+#: (bytes, how many objects, how many parts, what else it holds, paths to that)
+Packing: TypeAlias = "tuple[bytes, int, int, list[Any], tuple[tuple[Any, ...], ...]]"
 
 
 class Walk(Protocol):
@@ -46,6 +50,12 @@ class Walk(Protocol):
 
     def known(self, obj: Any) -> NodeId | None:
         """Return the id of the object's node if it was met before."""
+
+    def pack(self, obj: Any) -> Packing | None:
+        """Return a plain list, dict or tuple of many objects as bytes; None for others."""
+
+    def part(self, obj: Any) -> tuple[NodeId, int] | None:
+        """Return (packed container, number of the part) of a part of what was packed, or None."""
 
     def has_state(self, cls: type) -> bool:
         """Say whether the class is the program's own and holds data beside its methods."""
@@ -86,7 +96,11 @@ class Memory(Protocol):
 class Build(Protocol):
     """The walk that writes the saved values into live objects and makes the missing ones."""
 
+    nodes: list[Node]
     live: dict[int, Any]
+    taken: set[int]  #: ids of the live objects that stand for something
+    current: int  #: the node that is being made or filled
+    trees: dict[int, Any]  #: what packed containers hold, by node
 
     def value(self, ref: Ref) -> Any:
         """Return the live value of a reference; raise `Unbuildable` if there is none."""

@@ -6,32 +6,37 @@ import gc
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterable
 
-from flor_trace.errors import RestoreError
+from flor_trace._speedups import pack_numbers
 from flor_trace.hints import Any, Final
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
 from flor_trace.state.codecs.instances import named, pair_named, set_attributes
-from flor_trace.state.codecs.packing import PACK_FROM, pack, unpack
+from flor_trace.state.codecs.packed import packed_node
+from flor_trace.state.codecs.packing import PACK_FROM, unpack
 from flor_trace.state.codecs.setorder import fill_in_order, frozen_in_order
-from flor_trace.state.graph import ATOM_TYPES, FREE_ATOMS, Node, NodeId, Ref
+from flor_trace.state.codecs.writing import same, write_dict
+from flor_trace.state.graph import FREE_ATOMS, Node, NodeId, Ref
 from flor_trace.state.naming import type_name
 
 
 class _Sequence(Codec):
     """What lists and tuples have in common."""
 
-    def sequence(
-        self, walk: Walk, items: list[Any] | tuple[Any, ...], obj: Any, plan: Plan
-    ) -> Node:
-        """Return the node of these items, and of the attributes of `obj`."""
+    copy: Any
+
+    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
         names, attributes = named(walk, obj, plan)
-        if len(items) >= PACK_FROM:
-            packed = pack(items, tuple(prefix for prefix, _ in walk.relocate))
-            if packed is not None:
-                code, data = packed
-                kind, payload = f"packed {self.kind}", (code, len(items))
-                return Node(kind, plan.type_name, payload, attributes, names, walk.leaf(data))
+        count = self.bases[0].__len__(obj)  # type: ignore[attr-defined]
+        numbers = pack_numbers(obj) if count >= PACK_FROM else None
+        if numbers is not None:
+            code, data = numbers
+            leaf = walk.leaf(memoryview(data))
+            kind, payload = f"packed {self.kind}", (code, count)
+            return Node(kind, plan.type_name, payload, attributes, names, leaf)
+        packed = packed_node(walk, obj, plan)
+        if packed is not None:
+            return packed
         ref = walk.ref
-        children = [ref(item) for item in items]
+        children = [ref(item) for item in self.copy(obj)]
         return Node(self.kind, plan.type_name, None, children + attributes, names)
 
     def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
@@ -54,9 +59,7 @@ class _List(_Sequence):
     kind = "list"
     also = ("packed list",)
     bases = (list,)
-
-    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
-        return self.sequence(walk, list.copy(obj), obj, plan)
+    copy = staticmethod(list.copy)
 
     def make(self, build: Build, node: Node) -> Any:
         return list.__new__(build.lookup(node.type_name))
@@ -73,9 +76,7 @@ class _Tuple(_Sequence):
     also = ("packed tuple",)
     bases = (tuple,)
     in_place = False
-
-    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
-        return self.sequence(walk, tuple.__getitem__(obj, slice(None)), obj, plan)
+    copy = staticmethod(lambda obj: tuple.__getitem__(obj, slice(None)))
 
     def needs(self, node: Node) -> Iterable[Ref]:
         return node.items
@@ -83,21 +84,13 @@ class _Tuple(_Sequence):
     def make(self, build: Build, node: Node) -> Any:
         items = self.saved(build, node)
         live = build.adopted()
-        if live is not None and len(live) == len(items) and all(map(_same, live, items)):
+        if live is not None and len(live) == len(items) and all(map(same, live, items)):
             return live
         return tuple.__new__(build.lookup(node.type_name), items)
 
     def fill(self, build: Build, node: Node, obj: Any) -> None:
         if node.names:
             set_attributes(obj, build.attributes(node.named))
-
-
-def _same(one: Any, other: Any) -> bool:
-    if one is other:
-        return True
-    if type(one) is not type(other) or type(one) not in ATOM_TYPES:
-        return False
-    return bool(one == other) and repr(one) == repr(other)
 
 
 class _Dict(Codec):
@@ -109,6 +102,9 @@ class _Dict(Codec):
     def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
         if not obj and type(obj) in _EMPTY and not gc.get_referents(obj):
             return _EMPTY[type(obj)]  # not even a __dict__, which asking for it would make
+        packed = packed_node(walk, obj, plan)
+        if packed is not None:
+            return packed
         ref = walk.ref
         if isinstance(obj, OrderedDict):
             items = [(key, dict.__getitem__(obj, key)) for key in OrderedDict.__iter__(obj)]
@@ -160,27 +156,6 @@ class _Dict(Codec):
 
 #: An empty dict is like any other: torch modules have a dozen each.
 _EMPTY: Final = {cls: Node("dict", type_name(cls)) for cls in (dict, OrderedDict)}
-
-
-def write_dict(obj: dict[Any, Any], pairs: list[tuple[Any, Any]]) -> None:
-    """Make the dict hold exactly these pairs, in this order, keeping its identity."""
-    ordered = isinstance(obj, OrderedDict)
-    base: Any = OrderedDict if ordered else dict
-    keys = list(base.__iter__(obj))
-    if len(keys) != len(pairs) or any(map(_differ, keys, (key for key, _ in pairs))):
-        base.clear(obj)
-    for key, value in pairs:
-        base.__setitem__(obj, key, value)
-    if len(obj) != len(pairs):
-        raise RestoreError(
-            f"a {type(obj).__qualname__} of {len(pairs)} saved keys has only {len(obj)} after it "
-            "was filled: keys that were different are equal now. Check the __eq__ and __hash__ of "
-            "the class of its keys."
-        )
-
-
-def _differ(one: Any, other: Any) -> bool:
-    return not _same(one, other)
 
 
 class _Set(Codec):
@@ -259,7 +234,7 @@ class _Frozenset(_Set):
     def make(self, build: Build, node: Node) -> Any:
         items = build.values(node.items)
         live = build.adopted()
-        if live is not None and len(live) == len(items) and all(map(_same, live, items)):
+        if live is not None and len(live) == len(items) and all(map(same, live, items)):
             return live
         return frozen_in_order(build.lookup(node.type_name), items, check=_by_value(node))
 
