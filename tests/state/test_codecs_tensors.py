@@ -53,8 +53,6 @@ def quantized_by_channel(dtype):
 
 #: Those that tensors can be converted to; the others are for packing and quantizing.
 DTYPES = [
-    ,
-]  # fmt: skip
     "bool",
     "uint8",
     "uint16",
