@@ -89,16 +89,24 @@ def _find(code: CodeType) -> Yields:
 
 def _fingerprint(code: CodeType, spots: Sequence[Place]) -> str:
     """Return a digest of what no rewriting changes: the same for all code of the same source."""
-    plain = {repr(k) for k in code.co_consts if type(k) in (int, float, bytes, complex)}
+    constants = {repr(constant) for constant in code.co_consts if _is_plain(constant)}
     facts = (
         (code.co_qualname, code.co_firstlineno, code.co_flags),
         (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount),
-        (code.co_varnames, code.co_cellvars, code.co_freevars),
-        tuple(sorted(set(code.co_names))),
-        tuple(sorted(plain)),
+        *(tuple(sorted(names)) for names in (code.co_varnames, code.co_cellvars, code.co_names)),
+        code.co_freevars,
+        tuple(sorted(constants)),
         tuple(sorted(map(repr, spots))),
     )
     return digest(marshal.dumps(facts, 2)).hex()
+
+
+def _is_plain(constant: object) -> bool:
+    if type(constant) is str:
+        return not constant.startswith("\0")  # as our markers do
+    if type(constant) is int:
+        return constant not in (0, 1)  # that of a `while 1` is not always left
+    return type(constant) in (float, complex, bytes)
 
 
 class _Follow:

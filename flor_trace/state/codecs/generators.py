@@ -98,8 +98,8 @@ class _Standing:
 
     @property
     def variables(self) -> dict[str, Any]:
-        """Those that are bound; cells are marked in their names."""
-        pairs = zip(self.names, self.held, strict=True)
+        """Those that are bound, by name: their order in the frame may change with a rewriting."""
+        pairs = sorted(zip(self.names, self.held, strict=True), key=lambda pair: pair[0])
         return {name: value for name, value in pairs if value is not UNBOUND}
 
     @property
