@@ -24,7 +24,9 @@ static PyObject *
 add_leaf(const FlorReader *self, PyObject *walk, PyObject *keys, PyObject *key, FlorTensor *found)
 {
     PyObject *leaves = PyObject_GetAttr(walk, self->leaves), *number = NULL;
-    PyObject *span = flor_span_new(self->span_type, found->storage, found->start, found->size);
+    PyObject *bare = flor_span_new(self->span_type, found->storage, found->start, found->size);
+    PyObject *span = bare == NULL ? NULL : PyMemoryView_FromObject(bare);
+    Py_XDECREF(bare);
     if (leaves != NULL && span != NULL && PyList_Check(leaves)) {
         number = PyLong_FromSsize_t(PyList_GET_SIZE(leaves));
         if (number != NULL

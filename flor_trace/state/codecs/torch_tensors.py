@@ -33,7 +33,7 @@ class _Tensor(Codec):
     exact = (torch.Tensor, torch.nn.Parameter)
 
     def __init__(self) -> None:
-        self.capture = reader(self.capture, _DTYPE_NAMES)  # type: ignore[method-assign]
+        self.capture = reader(self.capture, _DTYPE_NAMES)  # type: ignore[assignment, method-assign]
 
     def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
         dtype = _DTYPE_NAMES.get(obj.dtype)
