@@ -40,7 +40,7 @@ def capture(
     """
     load_libraries()
     walk = _Walk(relocate, max_nodes, is_project_file or _outside_of_libraries)
-    walk.pack_with(ignore, memory or PackMemory())
+    walk.pack_with(ignore, PackMemory() if memory is None else memory)
     found: dict[str, Ref] = {}
     collecting = gc.isenabled()
     # A collection in the middle of the walk would run finalizers, which may change what is read.

@@ -31,6 +31,9 @@ class PackMemory:
     def __init__(self) -> None:
         self._entries: dict[int, _Entry] = {}
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def pack(self, packer: Packer, obj: Any) -> Packing | None:
         """Return what `Packer.pack` returns, without its memo."""
         entry = self._entries.get(id(obj))
