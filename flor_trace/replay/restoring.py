@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from flor_trace._speedups import digest_many, frames
@@ -10,10 +11,11 @@ from flor_trace.errors import ChunkDamaged, ChunkMissing, RestoreError
 from flor_trace.replay.recorded import SavedState
 from flor_trace.runtime.scope import Modules, cells_of, roots
 from flor_trace.state.capture import capture
-from flor_trace.state.changes import changes
+from flor_trace.state.changes import Change, changes
 from flor_trace.state.digests import combine, digest_roots, leaf_bytes
 from flor_trace.state.encode import decode
 from flor_trace.state.graph import Graph
+from flor_trace.state.inflating import inflate
 from flor_trace.state.restore import restore
 from flor_trace.store.framing import digest_of, key_of
 from flor_trace.types import Address, ChunkReader, Digest, StackFrame
@@ -80,10 +82,18 @@ class StateKeeper:
             before = {k: v for k, v in before.items() if not k.startswith("local:")}
         if all(after.get(root) == digest for root, digest in before.items()):
             return []
-        found = changes(saved, live, saved_digests, live_digests, self._clocks)
+        found = self._changes(saved, live, saved_digests, live_digests)
         return [f"{each.path} {each.what} {each.detail}".rstrip() for each in found] or [
             f"{root} differs" for root, digest in before.items() if after.get(root) != digest
         ]
+
+    def _changes(
+        self, saved: Graph, live: Graph, saved_digests: list[Digest], live_digests: list[Digest]
+    ) -> list[Change]:
+        with suppress(ChunkMissing, ChunkDamaged):  # then packed containers are told as a whole
+            saved, saved_digests = inflate(saved, saved_digests, self._store.get)
+            live, live_digests = inflate(live, live_digests, self._store.get)
+        return changes(saved, live, saved_digests, live_digests, self._clocks)
 
     def fingerprint(self) -> dict[str, Digest]:
         """A digest for every root of the live state."""

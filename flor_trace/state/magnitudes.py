@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flor_trace.state.graph import Leaf, Node, Payload
+from flor_trace.state.graph import PACKED_GRAPH, PACKED_VALUE, Leaf, Node, Payload
 
 
 def size(node: Node) -> str:
@@ -12,6 +12,8 @@ def size(node: Node) -> str:
     if node.kind in ("tensor", "detached tensor", "array") and isinstance(node.payload, tuple):
         dtype, shape = node.payload[:2]
         return f"{dtype!s}{list(shape) if isinstance(shape, tuple) else shape!s}"
+    if node.kind in (PACKED_GRAPH, PACKED_VALUE) and isinstance(node.payload, tuple):
+        return f"of {node.payload[0]!s} values"
     if node.kind.startswith("packed") and isinstance(node.payload, tuple):
         return f"of {node.payload[1]!s} elements"
     if node.kind == "dict":
