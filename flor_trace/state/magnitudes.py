@@ -12,10 +12,9 @@ def size(node: Node) -> str:
     if node.kind in ("tensor", "detached tensor", "array") and isinstance(node.payload, tuple):
         dtype, shape = node.payload[:2]
         return f"{dtype!s}{list(shape) if isinstance(shape, tuple) else shape!s}"
-    if node.kind in (PACKED_GRAPH, PACKED_VALUE) and isinstance(node.payload, tuple):
-        return f"of {node.payload[0]!s} values"
     if node.kind.startswith("packed") and isinstance(node.payload, tuple):
-        return f"of {node.payload[1]!s} elements"
+        whole = node.kind in (PACKED_GRAPH, PACKED_VALUE)
+        return f"of {node.payload[0]!s} values" if whole else f"of {node.payload[1]!s} elements"
     if node.kind == "dict":
         return f"of {len(node.items) // 2} keys"
     if node.kind in ("list", "tuple", "set", "frozenset", "deque"):
