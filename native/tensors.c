@@ -77,8 +77,8 @@ make_payload(
     const FlorReader *self, PyObject *dtype, PyObject *shape, PyObject *stride, int64_t offset,
     int wants_grad)
 {
-    PyObject *number = PyLong_FromLongLong(offset), *payload = NULL;
-    if (dtype != NULL && shape != NULL && stride != NULL && number != NULL) {
+    PyObject *number = stride == NULL ? NULL : PyLong_FromLongLong(offset), *payload = NULL;
+    if (number != NULL) {
         PyObject *wanted = wants_grad ? Py_True : Py_False;
         payload = PyTuple_Pack(6, dtype, shape, stride, number, wanted, self->cpu);
     }
@@ -92,8 +92,9 @@ static PyObject *
 payload_of_form(FlorReader *self, const FlorDLTensor *seen, int64_t offset, int wants_grad)
 {
     PyObject *dtype = PyUnicode_InternFromString(dtype_name(seen->dtype));
-    PyObject *payload = make_payload(self, dtype, numbers(seen->shape, seen->ndim),
-        numbers(seen->strides, seen->ndim), offset, wants_grad);
+    PyObject *shape = dtype == NULL ? NULL : numbers(seen->shape, seen->ndim);
+    PyObject *stride = shape == NULL ? NULL : numbers(seen->strides, seen->ndim);
+    PyObject *payload = make_payload(self, dtype, shape, stride, offset, wants_grad);
     Py_XDECREF(dtype);
     return payload;
 }
@@ -144,10 +145,10 @@ find_storage(const FlorReader *self, PyObject *obj, FlorTensor *found)
         return -1;
     }
     found->size = (Py_ssize_t)whole(call(self, NBYTES, found->storage));
-    PyObject *start = call(self, DATA_PTR, found->storage);
+    PyObject *start = found->size < 0 ? NULL : call(self, DATA_PTR, found->storage);
     found->start = start == NULL ? NULL : PyLong_AsVoidPtr(start);
     Py_XDECREF(start);
-    return PyErr_Occurred() ? -1 : 0;
+    return found->start == NULL && (start == NULL || PyErr_Occurred()) ? -1 : 0;
 }
 
 /* Whether the elements stand for others than the memory holds: conjugated, or negated. */
@@ -216,7 +217,8 @@ plain_tuple(PyObject *sequence)
 static int
 is_usual(const FlorReader *self, PyObject *obj, PyObject **dtype)
 {
-    PyObject *layout = flor_tensor_slot(self, LAYOUT, obj), *type = flor_tensor_slot(self, DTYPE, obj);
+    PyObject *layout = flor_tensor_slot(self, LAYOUT, obj);
+    PyObject *type = layout == NULL ? NULL : flor_tensor_slot(self, DTYPE, obj);
     *dtype = type == NULL ? NULL : PyDict_GetItemWithError(self->parts[DTYPES], type);
     int usual = layout == self->parts[STRIDED] && *dtype != NULL;
     Py_XDECREF(layout);
@@ -246,7 +248,7 @@ read_called(const FlorReader *self, PyObject *obj, FlorTensor *found)
         return -1;
     }
     PyObject *shape = plain_tuple(flor_tensor_slot(self, SHAPE, obj));
-    PyObject *stride = plain_tuple(call(self, STRIDE, obj));
+    PyObject *stride = shape == NULL ? NULL : plain_tuple(call(self, STRIDE, obj));
     found->payload = make_payload(self, dtype, shape, stride, offset, wants);
     return found->payload == NULL ? -1 : 1;
 }

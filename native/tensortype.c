@@ -24,7 +24,8 @@ static PyObject *
 add_leaf(const FlorReader *self, PyObject *walk, PyObject *keys, PyObject *key, FlorTensor *found)
 {
     PyObject *leaves = PyObject_GetAttr(walk, self->leaves), *number = NULL;
-    PyObject *bare = flor_span_new(self->span_type, found->storage, found->start, found->size);
+    PyObject *bare = leaves == NULL ? NULL
+        : flor_span_new(self->span_type, found->storage, found->start, found->size);
     PyObject *span = bare == NULL ? NULL : PyMemoryView_FromObject(bare);
     Py_XDECREF(bare);
     if (leaves != NULL && span != NULL && PyList_Check(leaves)) {
@@ -51,9 +52,10 @@ leaf_of(const FlorReader *self, PyObject *walk, FlorTensor *found)
         return add_leaf(self, walk, NULL, NULL, found);
     }
     PyObject *keys = PyObject_GetAttr(walk, self->leaf_keys), *number = NULL;
-    PyObject *start = PyLong_FromVoidPtr(found->start), *size = PyLong_FromSsize_t(found->size);
-    PyObject *key = start != NULL && size != NULL ? PyTuple_Pack(2, start, size) : NULL;
-    if (keys != NULL && key != NULL) {
+    PyObject *start = keys == NULL ? NULL : PyLong_FromVoidPtr(found->start);
+    PyObject *size = start == NULL ? NULL : PyLong_FromSsize_t(found->size);
+    PyObject *key = size == NULL ? NULL : PyTuple_Pack(2, start, size);
+    if (key != NULL) {
         number = Py_XNewRef(PyDict_GetItemWithError(keys, key));
         if (number == NULL && !PyErr_Occurred()) {
             number = add_leaf(self, walk, keys, key, found);
@@ -140,22 +142,35 @@ make_node(const FlorReader *self, PyObject *fields[FIELDS])
     return NULL;
 }
 
+/* The children of a node: the gradient, then the attributes, whose names go to `names`. */
 static PyObject *
-node_of(const FlorReader *self, PyObject *walk, PyObject *obj, PyObject *plan, FlorTensor *found)
+children_of(
+    const FlorReader *self, PyObject *walk, PyObject *obj, int is_leaf, PyObject **names)
 {
-    PyObject *leaf = leaf_of(self, walk, found);
     PyObject *ref = PyObject_GetAttr(walk, self->ref);
-    PyObject *grad = found->is_leaf ? flor_tensor_slot(self, GRAD, obj) : Py_NewRef(Py_None);
-    PyObject *children = PyList_New(0), *names = NULL;
-    if (leaf != NULL && ref != NULL && grad != NULL && children != NULL
-        && append_reference(children, ref, grad) == 0) {
-        names = add_attributes(self, children, ref, space_of(obj));
+    PyObject *grad = ref == NULL ? NULL
+        : is_leaf ? flor_tensor_slot(self, GRAD, obj) : Py_NewRef(Py_None);
+    PyObject *children = grad == NULL ? NULL : PyList_New(0);
+    if (children != NULL && append_reference(children, ref, grad) == 0) {
+        *names = add_attributes(self, children, ref, space_of(obj));
     }
     Py_XDECREF(ref);
     Py_XDECREF(grad);
+    if (*names == NULL) {
+        Py_CLEAR(children);
+    }
+    return children;
+}
+
+static PyObject *
+node_of(const FlorReader *self, PyObject *walk, PyObject *obj, PyObject *plan, FlorTensor *found)
+{
+    PyObject *names = NULL, *leaf = leaf_of(self, walk, found);
+    PyObject *children = leaf == NULL ? NULL
+        : children_of(self, walk, obj, found->is_leaf, &names);
     PyObject *fields[FIELDS] = {
         [KIND] = Py_NewRef(found->is_leaf ? self->tensor : self->detached),
-        [TYPE_NAME] = PyObject_GetAttr(plan, self->type_name),
+        [TYPE_NAME] = children == NULL ? NULL : PyObject_GetAttr(plan, self->type_name),
         [PAYLOAD] = Py_NewRef(found->payload),
         [CHILDREN] = children,
         [NAMES] = names,
