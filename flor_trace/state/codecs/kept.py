@@ -83,7 +83,6 @@ _KEPT_TYPES: Final = (
     types.TracebackType,
     types.GetSetDescriptorType,
     types.MemberDescriptorType,
-    types.MappingProxyType,
     property,
     staticmethod,
     classmethod,
@@ -96,9 +95,6 @@ _FRESH: Final[dict[str, Callable[..., Any]]] = {
     "_thread:lock": threading.Lock,
     "threading:Condition": threading.Condition,
     "threading:Event": threading.Event,
-    "weakref:WeakKeyDictionary": weakref.WeakKeyDictionary,
-    "weakref:WeakSet": weakref.WeakSet,
-    "weakref:WeakValueDictionary": weakref.WeakValueDictionary,
 }
 
 

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 from flor_trace.errors import RestoreError
 from flor_trace.state.codecs import (
+    buffers,
     classes,
     containers,
     functions,
@@ -21,6 +22,8 @@ from flor_trace.state.codecs import (
     randoms,
     reduced,
     values,
+    views,
+    weak,
 )
 from flor_trace.state.codecs.base import Codec, Plan
 from flor_trace.state.naming import namespace, type_name
@@ -76,6 +79,7 @@ def _dataloader(name: str) -> tuple[Codec, ...]:
 
 _LIBRARIES: dict[str, tuple[str, Callable[[str], tuple[Codec, ...]]]] = {
     "_struct": ("Struct", values.of_module),
+    "array": ("array", buffers.of_module),
     "datetime": ("datetime", values.of_module),
     "decimal": ("Decimal", values.of_module),
     "fractions": ("Fraction", values.of_module),
@@ -135,6 +139,7 @@ def _slots(cls: type) -> tuple[tuple[str, object], ...]:
 
 
 for _module in (
+    buffers,
     classes,
     containers,
     functions,
@@ -146,5 +151,7 @@ for _module in (
     randoms,
     reduced,
     values,
+    views,
+    weak,
 ):
     _add(_module.CODECS)

@@ -184,28 +184,10 @@ class _Text(Codec):
         return data if node.type_name == "builtins:bytes" else data.decode("utf-8", "surrogatepass")
 
 
-class _Bytearray(Codec):
-    """Byte arrays."""
-
-    kind = "bytearray"
-    exact = (bytearray,)
-
-    def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
-        # A copy: a view that is still held would make the program's own resizing fail.
-        return Node("bytearray", plan.type_name, None, [], (), walk.leaf(memoryview(bytes(obj))))
-
-    def make(self, build: Build, node: Node) -> Any:
-        return bytearray()
-
-    def fill(self, build: Build, node: Node, obj: Any) -> None:
-        obj[:] = build.buffer(node.leaf)
-
-
 CODECS: tuple[Codec, ...] = (
     _Value(NotImplementedType),
     _Range(),
     _Enum(),
     _Match(),
     _Text(),
-    _Bytearray(),
 )
