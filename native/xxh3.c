@@ -9,12 +9,12 @@
 #include <string.h>
 
 /* One binary carries the loop for SSE2, AVX2 and AVX-512, and asks the processor when it hashes. */
-#if defined(__x86_64__) && defined(__GNUC__)
+#if !defined(FLOR_AT_MOST) /* -1: plain C, 0: SSE2, 1: AVX2, 2: AVX-512; lower only to test them */
+#  define FLOR_AT_MOST 2
+#endif
+#if defined(__x86_64__) && defined(__GNUC__) && FLOR_AT_MOST >= 0
 #  define FLOR_VECTORS 1
 #  include <immintrin.h>
-#  if !defined(FLOR_AT_MOST) /* 0: SSE2, 1: AVX2, 2: AVX-512; lower only to test the others */
-#    define FLOR_AT_MOST 2
-#  endif
 #endif
 
 #if defined(__GNUC__)

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import inspect
+import platform
 import random
+import shutil
+import subprocess
 import sys
 import threading
 import time
-from types import ModuleType
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import xxhash
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 EDGES = (
@@ -220,3 +230,198 @@ def test_inputs_larger_than_the_caches_give_what_xxhash_gives(twin: ModuleType) 
     whole = memoryview(NOISE * 17)[3:]  # from 16 MiB on another instruction set is chosen
     for n in ((1 << 24) - 1, 1 << 24, (1 << 24) + 1):
         assert twin.digest(whole[:n]) == xxhash.xxh3_128_digest(whole[:n])
+
+
+def test_many_small_inputs_beyond_the_caches_give_what_xxhash_gives(twin: ModuleType) -> None:
+    whole = memoryview(NOISE)
+    lengths = [0, 1, 3, 5, 16, 100, 128, 200, 240, 241, 1024, 2047, 2048, 2049, 65_537, 1 << 20]
+    parts = [whole[n % 64 :][:n] for n in lengths] * 16
+    assert sum(map(len, parts)) > 16 << 20  # another choice of instructions, in threads' company
+
+    assert twin.digest_many(parts) == [xxhash.xxh3_128_digest(part) for part in parts]
+
+
+BUFFERS = {
+    "bytes": bytes,
+    "bytearray": bytearray,
+    "array": lambda data: array("B", data),
+    "memoryview": memoryview,
+    "of doubles": lambda data: array("d", data[: len(data) // 8 * 8]),
+    "in rows": lambda data: (
+        memoryview(data[: len(data) // 6 * 6]).cast("B", (len(data) // 6, 3, 2))
+        if len(data) >= 6
+        else memoryview(data)
+    ),
+    "unaligned": lambda data: memoryview(b"x" + data)[1:],
+    "frozen": lambda data: memoryview(bytearray(data)).toreadonly(),
+    "of ctypes": lambda data: (ctypes.c_char * len(data)).from_buffer_copy(data),
+    "of NumPy": lambda data: np.frombuffer(data, "u1").copy(),
+    "of NumPy's rows": lambda data: np.frombuffer(data[: len(data) // 4 * 4], "<u2").reshape(-1, 2),
+    "a scalar": lambda data: np.float64(len(data)),
+}
+LENGTHS = st.one_of(
+    *(st.integers(low, high) for low, high in pairwise((0, 1, 4, 9, 17, 129, 241, 1025, 9000)))
+)
+
+
+@st.composite
+def exporters(draw: st.DrawFn) -> object:
+    length = draw(LENGTHS)
+    at = draw(st.integers(0, 63))
+    return BUFFERS[draw(st.sampled_from(sorted(BUFFERS)))](NOISE[at : at + length])
+
+
+@pytest.mark.native
+@settings(deadline=None, max_examples=400)
+@given(st.lists(exporters(), max_size=12))
+def test_the_twins_agree_on_any_list_of_buffers(parts: list[Any]) -> None:
+    native = pytest.importorskip("flor_trace._native", exc_type=ImportError)
+    pure = importlib.import_module("flor_trace._pure_hash")
+    wanted = [xxhash.xxh3_128_digest(memoryview(part).tobytes()) for part in parts]
+
+    assert native.digest_many(parts) == pure.digest_many(parts) == wanted
+    assert [native.digest(part) for part in parts] == wanted
+
+
+BAD = [
+    *(memoryview(b"abcdef")[::2], "text", None, 3.5, np.arange(10)[::2], [b"a"]),
+    np.asfortranarray(np.ones((2, 3))),
+    np.arange(6).reshape(2, 3)[:, ::-1],
+]
+
+
+@given(st.lists(st.sampled_from(range(len(BAD) + 5)), min_size=1, max_size=8))
+def test_whatever_is_refused_all_that_was_taken_is_given_back(order: list[int]) -> None:
+    """`range(len(BAD))` are bad ones; what remains are good ones, of which any number is taken."""
+    good = [bytearray(b"x" * n) for n in (0, 1, 50, 300, 5000)]
+    parts = [BAD[n] if n < len(BAD) else good[n - len(BAD)] for n in order]
+    for name in ("flor_trace._pure_hash", "flor_trace._native"):
+        twin = pytest.importorskip(name, exc_type=ImportError)
+        if any(n < len(BAD) for n in order):
+            with pytest.raises((TypeError, BufferError, ValueError)):
+                twin.digest_many(parts)
+        else:
+            twin.digest_many(parts)
+        for each in good:
+            each.append(1)  # BufferError while an export is alive
+            each.pop()
+
+
+class Exporter:
+    """Counts what it gave out; before Python 3.12 no class of Python's own can export."""
+
+    def __init__(self, data: bytes, then: Callable[[], object] = lambda: None) -> None:
+        self.data, self.then, self.out = bytearray(data), then, 0
+
+    def __buffer__(self, flags: int) -> memoryview:
+        self.then()
+        self.out += 1
+        return memoryview(self.data)
+
+    def __release_buffer__(self, view: memoryview) -> None:
+        self.out -= 1
+        view.release()
+
+
+needs_exporters = pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="classes export buffers from Python 3.12 on"
+)
+
+
+@needs_exporters
+def test_an_exporter_that_raises_is_heard_and_the_others_get_their_buffers_back(
+    twin: ModuleType,
+) -> None:
+    def fail() -> None:
+        raise LookupError("not now")
+
+    first, second = Exporter(b"abc"), Exporter(b"abc", fail)
+    with pytest.raises(LookupError, match="not now"):
+        twin.digest_many([first, bytearray(4), second, first])
+    assert (first.out, second.out) == (0, 0)
+    assert twin.digest_many([first, first]) == [xxhash.xxh3_128_digest(b"abc")] * 2
+    assert first.out == 0
+
+
+@needs_exporters
+def test_an_exporter_that_changes_the_list_changes_nothing(twin: ModuleType) -> None:
+    parts: list[Any] = [b"1", b"2", b"3"]
+    parts.insert(1, Exporter(b"x", parts.clear))
+
+    wanted = [xxhash.xxh3_128_digest(part) for part in (b"1", b"x", b"2", b"3")]
+    assert twin.digest_many(parts) == wanted
+    assert parts == []
+
+
+@needs_exporters
+def test_an_exporter_that_raises_when_it_gets_its_buffer_back_is_not_the_error(
+    twin: ModuleType,
+) -> None:
+    class Sore(Exporter):
+        def __release_buffer__(self, view: memoryview) -> None:
+            super().__release_buffer__(view)
+            raise LookupError("lost")
+
+    with pytest.raises(TypeError), _unraisable() as lost:
+        twin.digest_many([Sore(b"abc"), None])
+    assert [type(each) for each in lost] == [LookupError]
+
+
+@contextmanager
+def _unraisable() -> Iterator[list[Any]]:
+    found: list[Any] = []
+    before, sys.unraisablehook = sys.unraisablehook, lambda args: found.append(args.exc_value)
+    try:
+        yield found
+    finally:
+        sys.unraisablehook = before
+
+
+@pytest.mark.native
+def test_a_buffer_that_another_thread_writes_to_is_still_only_read() -> None:
+    native = pytest.importorskip("flor_trace._native", exc_type=ImportError)
+    data = np.zeros(4 << 20, "u1")
+    done = threading.Event()
+
+    def write() -> None:
+        while not done.is_set():
+            data[:] = data[0] + 1
+
+    other = threading.Thread(target=write)
+    other.start()
+    try:
+        for _ in range(10):
+            assert [len(one) for one in native.digest_many([data, data[5:]])] == [16, 16]
+    finally:
+        done.set()
+        other.join()
+
+
+@pytest.mark.native
+def test_other_threads_run_while_many_small_ones_are_digested() -> None:
+    native = pytest.importorskip("flor_trace._native", exc_type=ImportError)
+    parts = [NOISE[:1000]] * 4000
+    many = SimpleNamespace(digest=lambda _: native.digest_many(parts))
+    few = SimpleNamespace(digest=lambda _: native.digest_many(parts[:50]))
+    assert not _lets_others_run(few, 0, 0.05)
+    assert _lets_others_run(many, 0, 10)
+
+
+@pytest.mark.parametrize("level", [-1, 0, 1, 2])
+def test_each_set_of_instructions_gives_what_xxhash_gives(level: int, tmp_path: Path) -> None:
+    """-1 is plain C, as on other processors; the others are chosen among when hashing."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None or (level >= 0 and platform.machine() != "x86_64"):
+        pytest.skip("there is no compiler, or this is another processor")
+    source = Path(__file__).parents[1] / "native" / "xxh3.c"
+    library = tmp_path / "hash.so"
+    command = [compiler, "-std=c11", "-O2", f"-DFLOR_AT_MOST={level}", "-shared", "-fPIC"]
+    subprocess.run([*command, "-o", str(library), str(source)], check=True, timeout=120)
+    hashing = ctypes.CDLL(str(library)).flor_xxh3_128
+    hashing.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p]
+    out = ctypes.create_string_buffer(16)
+    for n in (*range(1300), *EDGES):
+        for start in (0, 3):
+            data = NOISE[start : start + n]
+            hashing(data, n, out)
+            assert out.raw == xxhash.xxh3_128_digest(data), (n, start)
