@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset  # noqa: E402
+from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
 from torch.utils.data import dataloader as loader_module  # noqa: E402
 
 from flor_trace.state.codecs import dataloader  # noqa: E402
@@ -182,17 +182,6 @@ def test_a_loader_iterator_in_a_local_continues_in_the_middle(
     assert {name: value for name, value in digest_of(live).items() if name != "batches"} == final
 
 
-class Stream(IterableDataset):
-    def __iter__(self):
-        return iter(range(8))
-
-
-def test_iterators_that_cannot_be_rebuilt_are_opaque(save):
-    batches = iter(DataLoader(Stream()))
-    next(batches)
-    assert "iterable dataset" in save({"b": batches}).captured.opaque[0]
-
-
 def test_tensors_that_stand_for_others_are_opaque(save):
     from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -200,22 +189,6 @@ def test_tensors_that_stand_for_others_are_opaque(save):
         fake = torch.ones(3)
     graph = save({"fake": fake, "real": torch.ones(2)})
     assert len(graph.graph.opaque) == 1
-
-
-def test_watching_twice_wraps_once():
-    before = vars(loader_module._BaseDataLoaderIter)["__init__"]
-    dataloader.watch(loader_module)
-    assert vars(loader_module._BaseDataLoaderIter)["__init__"] is before
-
-
-def test_a_dead_loader_iterator_leaves_nothing_behind():
-    import gc
-
-    batches = iter(DataLoader(TensorDataset(torch.zeros(4))))
-    count = len(dataloader._made_from)
-    del batches
-    gc.collect()
-    assert len(dataloader._made_from) == count - 1
 
 
 @pytest.mark.parametrize(
