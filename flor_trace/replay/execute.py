@@ -89,6 +89,7 @@ def carry_out(store: Store, repository: Path, outcome: Outcome) -> None:
                 outcome.notes.append(_unusable(outcome, end))
             elif prove and outcome.difference and (left := _restorable(outcome, remaining, avoid)):
                 remaining, prove = left, False
+                outcome.notes += _unconfirmed(outcome, left)
             else:
                 outcome.error = end["error"]
                 outcome.notes += not_linked if end["error"] else []
@@ -116,10 +117,34 @@ def _restorable(outcome: Outcome, remaining: set[int], avoid: set[int]) -> set[i
     }
 
 
+def _unconfirmed(outcome: Outcome, wanted: set[int]) -> list[str]:
+    """A note if what is restored for the `wanted` iterations rests on what was never confirmed."""
+    stage = outcome.place.stage
+    used = sorted(i + 1 for i in wanted if not stage.states[i + 1].confirmed)
+    if not used:
+        return []
+    names = ", ".join(sorted({each.what for each in outcome.run.constants})) or "a large buffer"
+    return [
+        f"the checkpoints of {stage.loop.key} at the boundaries {', '.join(map(str, used))} hold "
+        f"{names} as it was when it was last looked at, and nobody could look again afterwards: "
+        "values from them are not called exact"
+    ]
+
+
 def plan_for(place: Place, wanted: set[int], avoid: set[int], *, prove: bool = True) -> Plan:
-    """The plan for asking at `place` in `wanted` iterations of its stage."""
-    inner, start = place.inner, place.probe.start
-    return make_plan(place.stage, wanted, inner=inner, start=start, avoid=avoid, prove=prove)
+    """The plan for asking at `place` in `wanted` iterations of its stage.
+
+    Checkpoints that are not confirmed are the last resort: where execution has diverged.
+    """
+    return make_plan(
+        place.stage,
+        wanted,
+        inner=place.inner,
+        start=place.probe.start,
+        avoid=avoid,
+        prove=prove,
+        unconfirmed=not prove,
+    )
 
 
 def prepare(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from flor_trace._speedups import LoopIter, running
 from flor_trace.replay.asking import Asker
 from flor_trace.replay.plan import Plan, Step
-from flor_trace.replay.recorded import OutermostRun, RecordedRun
+from flor_trace.replay.recorded import OutermostRun, RecordedRun, SavedState
 from flor_trace.replay.restoring import StateKeeper
 from flor_trace.replay.verdicts import Verdicts
 from flor_trace.runtime.nest import Instance
@@ -124,7 +124,7 @@ class Follower:
             return
         state = self._stage.states[0]
         names = self._keeper.restore(state)
-        self._verdicts.restored(0, self._keeper.differences(state, but_locals=True))
+        self._restored_as(state, self._keeper.differences(state, but_locals=True))
         self._values = {k: v for k, v in names.items() if k not in self._targets}
         self._entry_pending = True
         self._next += 1
@@ -132,13 +132,24 @@ class Follower:
     def _after_execution(self, k: int) -> None:
         """Iteration `k` - 1 was executed: compare, and stop or go on."""
         if k in self._stage.states:
-            self._verdicts.compare_state(k, self._keeper.differences(self._stage.states[k]))
+            self._compare(self._stage.states[k])
         step = self._step
         if step is not None and step.kind == "execute" and step.last == k - 1:
             self._next += 1
             self._executing = False
         if self._done(k):
             self._finish(complete=True)
+
+    def _restored_as(self, state: SavedState, differences: Sequence[str]) -> None:
+        self._verdicts.restored(state.boundary, differences)
+        if not state.confirmed:
+            self._verdicts.unconfirmed()
+
+    def _compare(self, state: SavedState) -> None:
+        """Compare with a saved state; one that may itself be wrong can only agree."""
+        differences = self._keeper.differences(state)
+        if state.confirmed or not differences:
+            self._verdicts.compare_state(state.boundary, differences)
 
     def _done(self, k: int) -> bool:
         """Whether nothing is left to do at boundary `k`."""
@@ -194,7 +205,8 @@ class Follower:
             return True
         assert self._instance is not None
         self._valid = self._fresh = True
-        self._verdicts.restored(boundary, self._keeper.differences(self._stage.states[boundary]))
+        state = self._stage.states[boundary]
+        self._restored_as(state, self._keeper.differences(state))
         self._asker.at_end(self._instance, self._stage_loop(), boundary - 1)
         self._verdicts.at_once()
         if self._done(boundary):

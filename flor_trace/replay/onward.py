@@ -128,7 +128,7 @@ class Onward(Follower):
         name = f"{number}:{'end' if left else k}"
         self.positions[name] = self._position()
         if k in stage.states and not (left and stage.how == "exhausted"):
-            self._findings.compare_state(k, self._keeper.differences(stage.states[k]))
+            self._compare(stage.states[k])
         self.passed[name] = combine(self._keeper.digests()).hex()
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from flor_trace.replay.recorded import OutermostRun
+from flor_trace.replay.recorded import OutermostRun, SavedState
 
 StepKind = Literal["restore", "execute"]
 
@@ -69,17 +69,24 @@ def make_plan(
     start: bool = False,
     avoid: Collection[int] = (),
     prove: bool = True,
+    unconfirmed: bool = False,
 ) -> Plan:
     """Plan for asking at iterations `wanted` of the loop `stage`.
 
     Asking at the end of iteration *i* needs the state at boundary *i* + 1, at its start that at
     boundary *i*; asking inside of it needs the iteration to be executed.  Checkpoints with opaque
-    values, and those to `avoid` because they are damaged, are not used.
+    values, and those to `avoid` because they are damaged, are not used; those that rest on an
+    assumption which is `unconfirmed` only if that is wanted.
 
     To `prove` an executed stretch, the iteration that leads from it to a wanted checkpoint is
     executed too, so that the state that it reaches can be compared with the saved one.
     """
-    making = _Making(stage, avoid, prove=prove)
+    usable = {
+        boundary: state
+        for boundary, state in stage.states.items()
+        if not state.opaque and boundary not in avoid and (state.confirmed or unconfirmed)
+    }
+    making = _Making(stage, usable, prove=prove)
     for iteration in sorted(wanted):
         if inner:
             making.reach(iteration + 1, source_up_to=iteration)
@@ -93,17 +100,15 @@ def make_plan(
 class _Making:
     """A plan while it grows, from the first wanted boundary to the last."""
 
-    def __init__(self, stage: OutermostRun, avoid: Collection[int], *, prove: bool) -> None:
+    def __init__(
+        self, stage: OutermostRun, usable: Mapping[int, SavedState], *, prove: bool
+    ) -> None:
         self.plan = Plan(stage.loop.number, setup_seconds=stage.entered_at)
         self.reached: int | None = None  #: where the live state is right; None: not begun
         self._unproven = False  #: something was executed since a state was compared
         self._prove = prove
         self._seconds_each = stage.seconds_each
-        self._usable = {
-            boundary: state
-            for boundary, state in stage.states.items()
-            if not state.opaque and boundary not in avoid
-        }
+        self._usable = usable
 
     def restore_or_reach(self, boundary: int) -> None:
         """Have the state at `boundary`, executing no more than is needed or proves something."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flor_trace.types import Address, LoopInfo, LoopKey, RunId, Scalar
@@ -32,6 +32,8 @@ class SavedState:
     opaque: tuple[str, ...]
     nbytes: int
     digest: str = ""  #: of the whole state, hex; the first thing to compare
+    assumed: int = 0  #: bytes that were taken for constant and not read at that boundary
+    confirmed: bool = True  #: whether what was assumed turned out to be so, or nothing was
 
 
 @dataclass(slots=True)
@@ -45,11 +47,36 @@ class OutermostRun:
     seconds: float = 0.0
     how: str = "unfinished"
     states: dict[int, SavedState] = field(default_factory=dict)
+    #: Those that may hold what was not there: never restored, never compared with.
+    doubtful: dict[int, SavedState] = field(default_factory=dict)
 
     @property
     def seconds_each(self) -> float:
         """Mean time of an iteration."""
         return self.seconds / max(self.iterations, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A large buffer that was the same so often that it was not read at every boundary."""
+
+    path: str
+    nbytes: int
+
+    @property
+    def what(self) -> str:
+        """The buffer, for people."""
+        return self.path or f"a buffer of {self.nbytes / 1e6:.1f} MB"
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Takes between two others that relied on a constant, and should not have."""
+
+    constant: Constant
+    doubtful: bool  #: it was not constant; else nobody could look
+    after: int
+    before: int
 
 
 class RecordedRun:
@@ -67,10 +94,15 @@ class RecordedRun:
         self.values: dict[Path, dict[str, Scalar]] = {}
         self.targets: dict[Path, Scalar | None] = {}
         self.exit: Mapping[str, Any] | None = None
+        self.constants: list[Constant] = []
+        self.stretches: list[Stretch] = []
+        self._confirmed = -1  #: the last take by which no other stretch can be found
+        self._takes: dict[tuple[int, int], int] = {}  #: by loop and boundary, if it assumed a thing
         for frame in frames:
             reader = getattr(self, f"_read_{frame['t']}", None)
             if reader is not None:
                 reader(frame)
+        self._judge_states()
 
     @property
     def runid(self) -> RunId:
@@ -136,7 +168,40 @@ class RecordedRun:
             tuple(frame["opaque"]),
             frame["bytes"],
             frame["digest"],
+            frame.get("assumed", 0),
         )
+        place = run.loop.number, frame["boundary"]
+        self._takes.pop(place, None)
+        if frame.get("assumed"):
+            self._takes[place] = frame["take"]
+
+    def _read_constant(self, frame: Mapping[str, Any]) -> None:
+        self.constants.append(Constant(frame["path"], frame["bytes"]))
+
+    def _read_confirmed(self, frame: Mapping[str, Any]) -> None:
+        self._confirmed = max(self._confirmed, frame["take"])
+
+    def _read_doubtful(self, frame: Mapping[str, Any]) -> None:
+        self.stretches.append(
+            Stretch(
+                Constant(frame["path"], frame["bytes"]),
+                frame["t"] == "doubtful",
+                frame["after"],
+                frame["before"],
+            )
+        )
+
+    _read_unconfirmed = _read_doubtful
+
+    def _judge_states(self) -> None:
+        """Take the doubtful checkpoints away, and mark the unconfirmed ones."""
+        for (number, boundary), take in self._takes.items():
+            run = self.outermost[number]
+            bad = [each for each in self.stretches if each.after < take < each.before]
+            if any(each.doubtful for each in bad):
+                run.doubtful[boundary] = run.states.pop(boundary)
+            elif bad or take > self._confirmed:
+                run.states[boundary] = replace(run.states[boundary], confirmed=False)
 
     def _read_rows(self, frame: Mapping[str, Any]) -> None:
         outer = tuple((number, iteration) for number, iteration, _ in frame["outer"])

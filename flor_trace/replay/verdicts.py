@@ -34,6 +34,7 @@ class Verdicts:
         self._rows_equal = 0
         self._diverged = False
         self._hopeless = False
+        self._unconfirmed = False  #: the live state comes from a checkpoint that may be wrong
         self.first_difference: str | None = None
         self.counts: dict[str, int] = {}
 
@@ -48,8 +49,13 @@ class Verdicts:
         """A state was put back; `differences` to the saved one that remain."""
         self._settle("agree" if self._rows_equal else "unchecked")
         self._diverged = self._hopeless
+        self._unconfirmed = False
         self._rows_equal = 0
         self._state(boundary, differences, "restored")
+
+    def unconfirmed(self) -> None:
+        """What was put back may never have been: nothing that follows on it is exact."""
+        self._unconfirmed = True
 
     def compare_state(self, boundary: int, differences: Sequence[str]) -> None:
         """The live state was compared with the one recorded at this boundary."""
@@ -106,6 +112,8 @@ class Verdicts:
             self.first_difference = what
 
     def _settle(self, verdict: Verdict) -> None:
+        if verdict == "exact" and self._unconfirmed:
+            verdict = "agree" if self._rows_equal else "unchecked"
         self._write(self._held, "diverged" if self._diverged else verdict)
         self._held = []
 

@@ -95,8 +95,20 @@ class Budget:
             return math.inf
         return (self.spent + self.estimate - self.grace) / self.share
 
-    def charge(self, seconds: float) -> None:
-        """Count a checkpoint that cost `seconds`; recent ones weigh most in the estimate."""
+    def spare(self, elapsed: float) -> float:
+        """Seconds that a checkpoint now may cost beyond what it has to, with as many left over.
+
+        What checkpoints may cost beyond their share is not for this.
+        """
+        return max(0.0, self.share * elapsed - self.spent - self.estimate) / 2
+
+    def charge(self, seconds: float, voluntary: float = 0.0) -> None:
+        """Count a checkpoint that cost `seconds`; recent ones weigh most in the estimate.
+
+        Of them, `voluntary` seconds were spent because there was time, and say nothing about the
+        next one.
+        """
+        needed = max(0.0, seconds - voluntary)
         self.spent += seconds
-        self.estimate = seconds if self.taken == 0 else 0.5 * (self.estimate + seconds)
+        self.estimate = needed if self.taken == 0 else 0.5 * (self.estimate + needed)
         self.taken += 1

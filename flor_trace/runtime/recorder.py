@@ -186,6 +186,8 @@ class Recorder:
             taken = self._take(checkpointer)
             if taken is not None:
                 self._save(instance, li.n, taken)
+        if checkpointer is not None and instance.tag.saved >= 0:
+            self._shared.guard.call("looking at constants again", checkpointer.confirm)
         self._journal.append(
             {
                 "t": "leave",
@@ -255,19 +257,20 @@ class Recorder:
         def saved(done: Taken) -> None:
             assert done.manifest is not None
             assert done.digest is not None
-            self._journal.append(
-                {
-                    "t": "checkpoint",
-                    "loop": number,
-                    "outer": [],
-                    "boundary": boundary,
-                    "manifest": done.manifest,
-                    "digest": done.digest.hex(),
-                    "opaque": list(done.graph.opaque),
-                    "seconds": done.seconds,
-                    "bytes": done.nbytes,
-                }
-            )
+            frame = {
+                "t": "checkpoint",
+                "loop": number,
+                "outer": [],
+                "boundary": boundary,
+                "manifest": done.manifest,
+                "digest": done.digest.hex(),
+                "opaque": list(done.graph.opaque),
+                "seconds": done.seconds,
+                "bytes": done.nbytes,
+            }
+            if done.assumed:
+                frame |= {"take": done.number, "assumed": done.assumed}
+            self._journal.append(frame)
 
         instance.tag.saved = boundary
         if taken.graph.opaque:  # of no use to a replay, and the next will hardly be better

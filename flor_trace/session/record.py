@@ -87,6 +87,7 @@ class RecordSession:
             submit=self._writer.submit,
             budget=Budget(settings.overhead),
             is_project_file=lambda name: self._project.module_of(name) is not None,
+            tell=self._journal.append,
         )
         self._recording = Shared(self._journal, self._modules, self._guard)
         self._strands = self._make_strands()
@@ -321,6 +322,7 @@ class RecordSession:
         if self._tracer is not None:
             self._tracer.stop()
         set_handler(None, None)
+        self._guard.call("looking at constants again", self._checkpointer.confirm)
         self._guard.call("finishing the record", self._recording.flush)
         if not self._guard.call("finishing the record", self._finish):
             self._guard.call("closing the record", self._journal.close)

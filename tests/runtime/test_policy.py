@@ -134,3 +134,28 @@ def test_a_young_run_has_its_grace_and_no_more(share, gaps, price):
     for elapsed, _, _ in simulate(budget, gaps, lambda _: price):
         assert budget.spent <= share * elapsed + policy.GRACE_SECONDS + price
     assert budget.taken > 0
+
+
+@given(st.floats(0, 1), st.floats(0, 1e4), st.lists(st.floats(0, 1), max_size=5))
+def test_what_is_spare_leaves_room_for_the_next_checkpoint(share, elapsed, costs):
+    budget = Budget(share, grace=0.0)
+    for cost in costs:
+        budget.charge(cost)
+    spare = budget.spare(elapsed)
+
+    assert spare >= 0
+    if spare:
+        assert budget.spent + budget.estimate + 2 * spare == pytest.approx(share * elapsed)
+        estimate = budget.estimate
+        budget.charge(estimate + spare, spare)  # it costs what was thought, and what was spare
+        assert budget.estimate == pytest.approx(estimate)
+        assert budget.spent <= share * elapsed
+
+
+def test_what_was_spent_voluntarily_does_not_make_the_next_one_seem_dear():
+    one, other = Budget(0.01), Budget(0.01)
+    one.charge(0.5, 0.4)
+    other.charge(0.1)
+
+    assert one.estimate == pytest.approx(other.estimate)
+    assert one.spent == 0.5

@@ -25,6 +25,8 @@ class Checkpoints:
         self.opaque = []
         self.price = MS
         self.taken = 0
+        self.assumed = 0
+        self.confirmed = 0  #: times
 
     def allowed(self):
         return self.budget.allows(self.clock() - self.began)
@@ -37,8 +39,12 @@ class Checkpoints:
         self.budget.charge(self.price)
         graph = SimpleNamespace(opaque=list(self.opaque))
         return SimpleNamespace(
-            graph=graph, manifest="1-aa", digest=b"\xaa", seconds=self.price, nbytes=7
-        )
+            graph=graph, manifest="1-aa", digest=b"\xaa", seconds=self.price, nbytes=7,
+            number=self.taken, assumed=self.assumed,
+        )  # fmt: skip
+
+    def confirm(self):
+        self.confirmed += 1
 
     def save(self, taken, saved):
         if not self.full:
@@ -228,3 +234,49 @@ def test_only_outermost_loops_have_checkpoints(record):
 
     names = {frame["id"]: frame["dim"] for frame in run.of("loop")}
     assert {names[frame["loop"]] for frame in run.of("checkpoint")} == {"epoch"}
+
+
+@pytest.mark.parametrize("ending", ["exhausted", "break", "return", "raise"])
+def test_however_a_loop_with_checkpoints_ends_its_assumptions_are_looked_at(record, ending):
+    run = record()
+    loop = site("i")
+
+    def main():
+        for i in loop[range(5)]:
+            run.clock.sleep(1)
+            if i == 3 and ending == "break":
+                break
+            if i == 3 and ending == "return":
+                return
+            if i == 3 and ending == "raise":
+                raise KeyError
+
+    try:
+        main()
+    except KeyError:
+        pass
+
+    assert run.boundaries()
+    assert run.checkpoints.confirmed == 1
+    assert run.kinds()[-1] == "leave"
+
+
+def test_a_loop_without_checkpoints_has_nothing_to_look_at(record):
+    run = record(share=0.0)
+    for _ in site("i")[range(3)]:
+        run.clock.sleep(1)
+
+    assert run.checkpoints.confirmed == 0
+
+
+def test_a_checkpoint_that_assumes_something_says_how_much_and_which_it_is(record):
+    run = record()
+    run.checkpoints.assumed = 99
+    for _ in site("i")[range(2)]:
+        run.clock.sleep(1)
+
+    assert [(f["take"], f["assumed"]) for f in run.of("checkpoint")] == [(1, 99), (2, 99)]
+    run = record()
+    for _ in site("i")[range(2)]:
+        run.clock.sleep(1)
+    assert not any("take" in frame for frame in run.of("checkpoint"))
