@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from flor_trace._speedups import digest
 from flor_trace.hints import Any, Final
 from flor_trace.state.graph import (
+    LISTED,
     PACKED_GRAPH,
     PACKED_VALUE,
     PAIRED_KINDS,
@@ -23,7 +24,7 @@ from flor_trace.types import Digest
 _LOSES_CONTENT: Final = frozenset(
     {
         "deque", "list", "numpy scalar", "packed list", "packed tuple", "text", "tuple", "value",
-        PACKED_GRAPH, PACKED_VALUE,
+        LISTED + "deque", PACKED_GRAPH, PACKED_VALUE,
     }
 )  # fmt: skip
 #: Nothing can tell two equal ones apart, so whether they are one object is not part of the state.

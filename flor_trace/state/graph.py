@@ -41,6 +41,10 @@ PACKED_VALUE = "packed value"
 #: A list or dict inside a packed graph, its only child, where something else refers to it too.
 PACKED_PART = "packed part"
 
+#: Begins the kind of a large dict, set or deque of a type that is not packed by itself: its first
+#: child is a plain list or dict with the same contents.
+LISTED = "listed "
+
 _POOL: list[NodeId] = []
 
 
@@ -132,7 +136,9 @@ def labelled(node: Node) -> Iterator[tuple[str | None, Ref | Steps, Ref]]:
     A child that is itself the key of a dict comes as ``(None, "key", child)``.
     """
     items = node.items
-    if node.kind == PACKED_GRAPH and isinstance(node.payload, tuple):
+    if node.kind.startswith(LISTED):
+        yield None, Steps(), items[0]
+    elif node.kind == PACKED_GRAPH and isinstance(node.payload, tuple):
         paths: Any = node.payload[2]
         for path, item in zip(paths, items, strict=True):
             yield None, Steps(path), item

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flor_trace._speedups import digest, pack_numbers
+from flor_trace.records import replace
 from flor_trace.state.codecs.packing import PACK_FROM, Tree, read_tree
 from flor_trace.state.graph import (
+    LISTED,
     PACKED_GRAPH,
     PACKED_PART,
     PACKED_VALUE,
@@ -33,6 +35,9 @@ def inflate(
     for at, node in enumerate(graph.nodes):
         if node.kind in (PACKED_GRAPH, PACKED_VALUE):
             pump.expand(at, node)
+    for at, node in enumerate(graph.nodes):
+        if node.kind.startswith(LISTED):
+            pump.unlist(at, node)
     parts = {at: pump.part(node) for at, node in enumerate(graph.nodes) if node.kind == PACKED_PART}
     if parts:
         pump.redirect(parts)
@@ -62,6 +67,14 @@ class _Pump:
             self.nodes[known[id(part)]] = fill.node(part)
         self.nodes[at] = fill.node(tree.root)
 
+    def unlist(self, at: int, node: Node) -> None:
+        """Give a listed container the contents of its list or dict."""
+        first, *attributes = node.children
+        contents = self.nodes[first] if type(first) is NodeId else None
+        if contents is not None and contents.leaf < 0:
+            kind, children = node.kind.removeprefix(LISTED), [*contents.children, *attributes]
+            self.nodes[at] = Node(kind, node.type_name, node.payload, children, node.names)
+
     def part(self, node: Node) -> NodeId:
         """Return the node of a part that something else refers to."""
         (owner,) = node.children
@@ -75,9 +88,9 @@ class _Pump:
         def to(ref: Ref) -> Ref:
             return targets.get(ref, ref) if type(ref) is NodeId else ref
 
-        for node in self.nodes:
+        for at, node in enumerate(self.nodes):
             if any(type(child) is NodeId and child in targets for child in node.children):
-                node.children = list(map(to, node.children))
+                self.nodes[at] = replace(node, children=list(map(to, node.children)))
         self.roots = {name: to(ref) for name, ref in self.roots.items()}
 
     def add(self, node: Node) -> NodeId:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
+
 import pytest
 
 from flor_trace._speedups import digest
@@ -97,3 +99,16 @@ def test_long_lists_of_numbers_inside_are_told_in_one_line(save, length):
     assert said(save, {"h": before}, {"h": after}) == [
         f"h['loss'] changed of {length} elements, 1 of {length} differ, by at most 0.25"
     ]
+
+
+def test_large_containers_of_other_types_are_looked_into(save):
+    def index(count):
+        return {
+            "words": defaultdict(list, {f"w{n}": [n] for n in range(count)}),
+            "queue": deque(f"w{n}" for n in range(count)),
+        }
+
+    other = index(80)
+    other["words"]["w4"].append(5)
+    assert said(save, index(80), other) == ["words['w4'] changed 1 -> 2 elements"]
+    assert said(save, index(60), index(70))[0].startswith("words['w60'] added")

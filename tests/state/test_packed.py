@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from collections import Counter, OrderedDict, defaultdict, deque
 
 import pytest
 from hypothesis import given, settings
@@ -226,3 +227,66 @@ def test_what_is_gone_is_forgotten():
     assert len(memory) == 1
     capture({"x": 1}, memory=memory)
     assert len(memory) == 0
+
+
+def large():
+    rng = random.Random(7)
+    return {
+        "counter": Counter({f"w{n}": n for n in range(100)}),
+        "index": defaultdict(list, {f"w{n}": [n, [n]] for n in range(100)}),
+        "ordered": OrderedDict((n, Thing(n=n)) for n in range(100)),
+        "numbers": {rng.randrange(10**9) for _ in range(200)},
+        "words": frozenset(f"w{n}" for n in range(200)),
+        "replay": deque(((n, n * 0.5, "a") for n in range(100)), maxlen=100),
+        "things": deque([Thing(n=n) for n in range(70)]),
+        "mixed": deque([1, "two", [3]] * 30),
+    }
+
+
+def test_large_containers_of_other_types_come_back(round_trip):
+    for name, value in large().items():
+        made = round_trip(value)
+        if "thing" not in name and name != "ordered":
+            assert repr(made) == repr(value)
+        assert type(made) is type(value)
+        assert len(made) == len(value)
+    assert round_trip(large()["index"]).default_factory is list
+    assert round_trip(large()["replay"]).maxlen == 100
+
+
+def test_large_containers_of_other_types_are_filled_in_place(save):
+    saved, live = save(large()), large()
+    live["index"]["w3"].append("more")
+    live["counter"].clear()
+    live["numbers"] -= set(list(live["numbers"])[:50])
+    live["replay"].extend([1] * 30)
+    live["ordered"].move_to_end(4)
+    kept = dict(live.items())
+    inner, thing, last = live["index"]["w3"], live["ordered"][4], live["things"][-1]
+    made = saved.restore(live)
+    for name, value in large().items():
+        if name not in ("things", "ordered"):
+            assert repr(made[name]) == repr(value)
+        assert made[name] is kept[name] or name == "words"
+    assert made["index"]["w3"] is inner
+    assert made["ordered"][4] is thing
+    assert list(made["ordered"]) == list(range(100))
+    assert made["things"][-1] is last
+
+
+def test_large_containers_share_what_they_hold(save):
+    data = large()
+    roots = {**data, "word": data["index"]["w5"], "row": data["mixed"][2]}
+    made = save(roots).restore({})
+    assert made["word"] is made["index"]["w5"]
+    assert made["row"] is made["mixed"][2]
+    assert made["mixed"][2] is made["mixed"][5]
+
+
+def test_keys_that_run_code_when_they_are_hashed_are_left_to_nodes(digest_of):
+    index = OrderedDict()
+    for n in range(100):
+        OrderedDict.__setitem__(index, (n, n), n)
+    keys = defaultdict(int, {(n, n): n for n in range(100)})
+    assert kinds(capture({"x": keys}))[0] == "dict"
+    assert kinds(capture({"x": index}))[0] == "dict"

@@ -7,14 +7,14 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterable
 
 from flor_trace._speedups import pack_numbers
-from flor_trace.hints import Any, Final
+from flor_trace.hints import Any, ClassVar, Final
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
 from flor_trace.state.codecs.instances import named, pair_named, set_attributes
 from flor_trace.state.codecs.packed import packed_node
 from flor_trace.state.codecs.packing import PACK_FROM, unpack
 from flor_trace.state.codecs.setorder import fill_in_order, frozen_in_order
 from flor_trace.state.codecs.writing import same, write_dict
-from flor_trace.state.graph import FREE_ATOMS, Node, NodeId, Ref
+from flor_trace.state.graph import ATOM_TYPES, FREE_ATOMS, LISTED, Node, NodeId, Ref
 from flor_trace.state.naming import type_name
 
 
@@ -93,10 +93,25 @@ class _Tuple(_Sequence):
             set_attributes(obj, build.attributes(node.named))
 
 
+#: Dicts, sets and deques that are not packed themselves have a list or dict of their contents from
+#: this length on, which is. Keys and elements of sets have to be atoms then: to make the dict is to
+#: hash its keys, and that must not run the program's code.
+_LIST_FROM: Final = 64
+
+
+def _are_atoms(items: Iterable[Any]) -> bool:
+    return set(map(type, items)) <= ATOM_TYPES
+
+
+def _is_listed(node: Node) -> bool:
+    return node.kind.startswith(LISTED)
+
+
 class _Dict(Codec):
     """Dicts and their subclasses; order and keys that are objects included."""
 
     kind = "dict"
+    also = (LISTED + "dict",)
     bases = (dict, OrderedDict, defaultdict, Counter)
 
     def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
@@ -105,22 +120,35 @@ class _Dict(Codec):
         packed = packed_node(walk, obj, plan)
         if packed is not None:
             return packed
+        kind, children = self._items(walk, obj, plan)
         ref = walk.ref
-        if isinstance(obj, OrderedDict):
-            items = [(key, dict.__getitem__(obj, key)) for key in OrderedDict.__iter__(obj)]
-        else:
-            items = list(dict.items(obj))
-        children = [
-            part if type(part) in FREE_ATOMS else ref(part) for item in items for part in item
-        ]
         names, attributes = named(walk, obj, plan)
         if isinstance(obj, defaultdict):
             names = (*names, "default_factory")
             attributes.append(ref(obj.default_factory))
         payload = "is its own __dict__" if getattr(obj, "__dict__", None) is obj else None
-        return Node("dict", plan.type_name, payload, children + attributes, names)
+        return Node(kind, plan.type_name, payload, children + attributes, names)
+
+    def _items(self, walk: Walk, obj: Any, plan: Plan) -> tuple[str, list[Ref]]:
+        items = _pairs_of(obj)
+        if len(items) >= _LIST_FROM and type(obj) is not dict and _are_atoms(k for k, _ in items):
+            return LISTED + "dict", [walk.ref(dict(items))]
+        ref = walk.ref
+        return "dict", [
+            part if type(part) in FREE_ATOMS else ref(part) for item in items for part in item
+        ]
 
     def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
+        if _is_listed(node):
+            if _are_atoms(dict.__iter__(obj)):
+                pairing.pair(node.children[0], dict(_pairs_of(obj)))
+        else:
+            self._pair_items(pairing, node, obj)
+        pair_named(pairing, node, obj)
+        if isinstance(obj, defaultdict):
+            pairing.pair(node.named.get("default_factory"), obj.default_factory)
+
+    def _pair_items(self, pairing: Pairing, node: Node, obj: Any) -> None:
         items = node.items
         unknown = False
         for key_ref, value_ref in zip(items[::2], items[1::2], strict=True):
@@ -133,9 +161,6 @@ class _Dict(Codec):
                 pairing.pair(value_ref, dict.__getitem__(obj, key))
         if unknown and not pairing.again:
             pairing.defer(node, obj)
-        pair_named(pairing, node, obj)
-        if isinstance(obj, defaultdict):
-            pairing.pair(node.named.get("default_factory"), obj.default_factory)
 
     def make(self, build: Build, node: Node) -> Any:
         made = dict.__new__(build.lookup(node.type_name))
@@ -148,10 +173,19 @@ class _Dict(Codec):
     def fill(self, build: Build, node: Node, obj: Any) -> None:
         named_refs = node.named
         factory = named_refs.pop("default_factory", None)
-        write_dict(obj, build.pairs(node.items))
+        if _is_listed(node):
+            write_dict(obj, list(build.value(node.children[0]).items()))
+        else:
+            write_dict(obj, build.pairs(node.items))
         if isinstance(obj, defaultdict):
             obj.default_factory = build.value(factory)
         set_attributes(obj, build.attributes(named_refs))
+
+
+def _pairs_of(obj: Any) -> list[tuple[Any, Any]]:
+    if isinstance(obj, OrderedDict):
+        return [(key, dict.__getitem__(obj, key)) for key in OrderedDict.__iter__(obj)]
+    return list(dict.items(obj))
 
 
 #: An empty dict is like any other: torch modules have a dozen each.
@@ -162,15 +196,21 @@ class _Set(Codec):
     """Sets; the order in which they iterate is part of the state."""
 
     kind = "set"
+    also: ClassVar[tuple[str, ...]] = (LISTED + "set",)
     bases: tuple[type, ...] = (set,)
 
     def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
-        children = [walk.ref(item) for item in in_stable_order(walk, list(type_iter(obj)))]
+        items = list(type_iter(obj))
+        kind = self.kind
+        if len(items) >= _LIST_FROM and _are_atoms(items):
+            kind, children = LISTED + kind, [walk.ref(items)]
+        else:
+            children = [walk.ref(item) for item in in_stable_order(walk, items)]
         names, attributes = named(walk, obj, plan)
-        return Node(self.kind, plan.type_name, None, children + attributes, names)
+        return Node(kind, plan.type_name, None, children + attributes, names)
 
     def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
-        if any(type(ref) is NodeId for ref in node.items):
+        if not _is_listed(node) and any(type(ref) is NodeId for ref in node.items):
             if not pairing.again:
                 pairing.defer(node, obj)
             else:
@@ -181,8 +221,12 @@ class _Set(Codec):
         return set.__new__(build.lookup(node.type_name))
 
     def fill(self, build: Build, node: Node, obj: Any) -> None:
-        fill_in_order(obj, build.values(node.items), check=_by_value(node))
+        fill_in_order(obj, _elements(build, node), check=_by_value(node))
         set_attributes(obj, build.attributes(node.named))
+
+
+def _elements(build: Build, node: Node) -> list[Any]:
+    return list(build.value(node.children[0])) if _is_listed(node) else build.values(node.items)
 
 
 def type_iter(obj: set[Any] | frozenset[Any]) -> Iterable[Any]:
@@ -204,7 +248,7 @@ def in_stable_order(walk: Walk, items: list[Any]) -> list[Any]:
 
 
 def _by_value(node: Node) -> bool:
-    return not any(type(ref) is NodeId for ref in node.items)
+    return _is_listed(node) or not any(type(ref) is NodeId for ref in node.items)
 
 
 def _pair_elements(pairing: Pairing, node: Node, obj: Any) -> None:
@@ -225,6 +269,7 @@ class _Frozenset(_Set):
     """Frozensets."""
 
     kind = "frozenset"
+    also = (LISTED + "frozenset",)
     bases = (frozenset,)
     in_place = False
 
@@ -232,7 +277,7 @@ class _Frozenset(_Set):
         return node.items
 
     def make(self, build: Build, node: Node) -> Any:
-        items = build.values(node.items)
+        items = _elements(build, node)
         live = build.adopted()
         if live is not None and len(live) == len(items) and all(map(same, live, items)):
             return live
@@ -247,18 +292,23 @@ class _Deque(Codec):
     """Double-ended queues, with their bound."""
 
     kind = "deque"
+    also = (LISTED + "deque",)
     bases = (deque,)
 
     def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
         names, attributes = named(walk, obj, plan)
-        children = [walk.ref(item) for item in list(deque.__iter__(obj))]
-        return Node("deque", plan.type_name, obj.maxlen, children + attributes, names)
+        items, kind = list(deque.__iter__(obj)), "deque"
+        if len(items) >= _LIST_FROM:
+            kind, items = LISTED + kind, [items]
+        children = [walk.ref(item) for item in items]
+        return Node(kind, plan.type_name, obj.maxlen, children + attributes, names)
 
     def accepts(self, node: Node, obj: Any) -> bool:
         return bool(obj.maxlen == node.payload)
 
     def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
-        for ref, item in zip(node.items, deque.__iter__(obj), strict=False):
+        items = list(deque.__iter__(obj))
+        for ref, item in zip(node.items, [items] if _is_listed(node) else items, strict=False):
             pairing.pair(ref, item)
         pair_named(pairing, node, obj)
 
@@ -272,7 +322,7 @@ class _Deque(Codec):
 
     def fill(self, build: Build, node: Node, obj: Any) -> None:
         deque.clear(obj)
-        deque.extend(obj, build.values(node.items))
+        deque.extend(obj, _elements(build, node))
         set_attributes(obj, build.attributes(node.named))
 
 
