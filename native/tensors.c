@@ -186,6 +186,13 @@ read_exchanged(FlorReader *self, PyObject *obj, FlorTensor *found)
     if (wants < 0 || find_storage(self, obj, found) < 0) {
         return lazy > 0 ? 0 : -1;
     }
+    int64_t shown = seen.dtype.bits / 8;
+    for (int i = 0; i < seen.ndim; i++) {
+        shown *= seen.shape[i];
+    }
+    if (shown < found->size) {
+        return 0; /* the codec knows what to do with memory that is not shown */
+    }
     int64_t offset = (char *)seen.data - (char *)found->start;
     if (seen.data == NULL || offset < 0 || offset > found->size) {
         offset = whole(call(self, STORAGE_OFFSET, obj)); /* of no elements: points to nothing */
@@ -229,6 +236,14 @@ is_usual(const FlorReader *self, PyObject *obj, PyObject **dtype)
     return truth(flor_tensor_slot(self, IS_CPU, obj));
 }
 
+/* Whether the tensor has no less memory than its storage; of one of these types, torch answers. */
+static int
+shows_all(PyObject *obj, Py_ssize_t size)
+{
+    int64_t shown = whole(PyObject_GetAttrString(obj, "nbytes"));
+    return shown < 0 ? -1 : shown >= size;
+}
+
 /* By Python's methods: the same answers. */
 static int
 read_called(const FlorReader *self, PyObject *obj, FlorTensor *found)
@@ -248,7 +263,12 @@ read_called(const FlorReader *self, PyObject *obj, FlorTensor *found)
         return -1;
     }
     PyObject *shape = plain_tuple(flor_tensor_slot(self, SHAPE, obj));
-    PyObject *stride = shape == NULL ? NULL : plain_tuple(call(self, STRIDE, obj));
+    int shows = shape == NULL ? -1 : shows_all(obj, found->size);
+    if (shows <= 0) {
+        Py_XDECREF(shape);
+        return shows;
+    }
+    PyObject *stride = plain_tuple(call(self, STRIDE, obj));
     found->payload = make_payload(self, dtype, shape, stride, offset, wants);
     return found->payload == NULL ? -1 : 1;
 }

@@ -41,8 +41,8 @@ typedef struct {
     const FlorDLExchange *exchange; /* or NULL */
     PyObject *parts[PARTS];
     PyObject *tensor, *detached, *cpu, *grad_names; /* constants of nodes */
-    PyObject *leaf_keys, *leaves, *ref, *type_name; /* names of attributes */
-    Py_ssize_t fields[FIELDS];                      /* where a node keeps them */
+    PyObject *leaf_keys, *leaves, *ref, *shown, *type_name; /* names of attributes */
+    Py_ssize_t fields[FIELDS];                              /* where a node keeps them */
     FlorPayload remembered[FLOR_REMEMBERED];
 } FlorReader;
 

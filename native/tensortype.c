@@ -44,6 +44,20 @@ add_leaf(const FlorReader *self, PyObject *walk, PyObject *keys, PyObject *key, 
     return number;
 }
 
+/* All of a leaf is shown after all, whatever those before have shown of it; 0, or -1. */
+static int
+forget_end(const FlorReader *self, PyObject *walk, PyObject *number)
+{
+    PyObject *shown = PyObject_GetAttr(walk, self->shown);
+    int status = shown == NULL || !PyDict_Check(shown) ? -1
+        : PyDict_Contains(shown, number) == 1 ? PyDict_DelItem(shown, number) : 0;
+    if (status < 0 && !PyErr_Occurred()) {
+        PyErr_SetString(PyExc_TypeError, "what a walk has been shown is a dict");
+    }
+    Py_XDECREF(shown);
+    return status;
+}
+
 /* The number of the leaf that is the tensor's storage, or NULL with an exception. */
 static PyObject *
 leaf_of(const FlorReader *self, PyObject *walk, FlorTensor *found)
@@ -59,6 +73,9 @@ leaf_of(const FlorReader *self, PyObject *walk, FlorTensor *found)
         number = Py_XNewRef(PyDict_GetItemWithError(keys, key));
         if (number == NULL && !PyErr_Occurred()) {
             number = add_leaf(self, walk, keys, key, found);
+        }
+        else if (number != NULL && forget_end(self, walk, number) < 0) {
+            Py_CLEAR(number);
         }
     }
     Py_XDECREF(keys);
@@ -308,6 +325,7 @@ reader_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(keywords))
         || (self->leaf_keys = PyUnicode_InternFromString("_leaf_keys")) == NULL
         || (self->leaves = PyUnicode_InternFromString("leaves")) == NULL
         || (self->ref = PyUnicode_InternFromString("ref")) == NULL
+        || (self->shown = PyUnicode_InternFromString("shown")) == NULL
         || (self->type_name = PyUnicode_InternFromString("type_name")) == NULL
         || find_parts(self, given) < 0 || find_exchange(self, capsule) < 0) {
         Py_CLEAR(self);
@@ -348,7 +366,7 @@ reader_dealloc(PyObject *op)
         Py_XDECREF(self->remembered[i].payload);
     }
     PyObject *names[] = {self->tensor, self->detached, self->cpu, self->grad_names,
-        self->leaf_keys, self->leaves, self->ref, self->type_name, (PyObject *)self->span_type};
+        self->leaf_keys, self->leaves, self->ref, self->shown, self->type_name, (PyObject *)self->span_type};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         Py_XDECREF(names[i]);
     }

@@ -51,6 +51,7 @@ def capture(
             walk.drain(name)
         if memory is not None:
             memory.settle()
+        walk.cut_leaves()
     finally:
         if collecting:
             gc.enable()
@@ -123,6 +124,7 @@ class _Walk:
         self._max = max_nodes
         self._ids: dict[int, NodeId] = {}
         self._leaf_keys: dict[object, int] = {}
+        self.shown: dict[int, int] = {}
         self._stateful: dict[type, bool] = {}
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._captures: dict[type, tuple[Callable[[Any, Any, Plan], Node], Plan]] = {}
@@ -175,6 +177,13 @@ class _Walk:
             self._leaf_keys[key] = len(self.leaves)
         self.leaves.append(buffer)
         return len(self.leaves) - 1
+
+    def cut_leaves(self) -> None:
+        """Leave out the memory that nothing shows: what stands there is nobody's."""
+        for leaf, end in self.shown.items():
+            buffer = self.leaves[leaf]
+            assert isinstance(buffer, memoryview)
+            self.leaves[leaf] = buffer[:end]
 
     def known_leaf(self, key: object) -> int | None:
         """Return the position of the leaf added under this key, if there is one."""

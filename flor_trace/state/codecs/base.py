@@ -31,6 +31,7 @@ class Walk(Protocol):
     """The capturing walk, as codecs see it."""
 
     objects: list[Any]  #: every object met, in order; keeps temporary ones alive
+    shown: dict[int, int]  #: leaves that are larger than what is seen of them -> how far that goes
 
     @property
     def relocate(self) -> Sequence[tuple[str, str]]:

@@ -94,8 +94,9 @@ class _Tensor(Codec):
         storage = obj.untyped_storage()
         if build.memory(node.leaf) is None:
             saved = build.buffer(node.leaf)
-            if storage.nbytes() == saved.nbytes and build.claim(node.leaf, _Storage(storage)):
-                _bytes_of(storage).copy_(_from_bytes(saved))
+            # The live one may be larger: what nothing shows is not saved.
+            if storage.nbytes() >= saved.nbytes and build.claim(node.leaf, _Storage(storage)):
+                _bytes_of(storage)[: saved.nbytes].copy_(_from_bytes(saved))
         return True
 
     def fill(self, build: Build, node: Node, obj: Any) -> None:
@@ -185,13 +186,26 @@ def _storage_leaf(walk: Walk, tensor: Any) -> int:
     key = (storage.data_ptr(), size) if size else None
     known = walk.known_leaf(key) if key else None
     if known is not None:
+        if known in walk.shown:
+            walk.shown[known] = max(walk.shown[known], _end(tensor))
         return known
     if size == tensor.nbytes and size and tensor.is_cpu and tensor.dtype in _KNOWN_TO_NUMPY:
         # The usual case, in half the time: the tensor shows all of its storage.
         plain = tensor.data if tensor.requires_grad else tensor
         if plain.is_contiguous():
             return walk.leaf(memoryview(plain.numpy()).cast("B"), key)
-    return walk.leaf(memoryview(_bytes_of(storage).cpu().numpy()), key)
+    leaf = walk.leaf(memoryview(_bytes_of(storage).cpu().numpy()), key)
+    if size > tensor.nbytes:
+        walk.shown[leaf] = _end(tensor)
+    return leaf
+
+
+def _end(tensor: Any) -> int:
+    """Return how far into its storage the tensor reaches, in bytes."""
+    if not tensor.numel():
+        return 0
+    last = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
+    return int((tensor.storage_offset() + last + 1) * tensor.element_size())
 
 
 class _UntypedStorage(Codec):
