@@ -2,8 +2,9 @@
 
 Hashing a data set of gigabytes at every boundary would cost more than all else, so a buffer that
 was hashed in full and found the same several times is from then on *assumed* to be what it was.
-The assumption is looked after: a share of its blocks, drawn anew, is hashed at every take, so that
-each block comes up again and again, and all of them at the end.  A block that was what it was both
+The assumption is looked after: at every take a share of its blocks is hashed, in an order that was
+drawn, so that each comes up again and again, and all of them at the end; and short stretches that
+were drawn at the take before are compared.  A block that was what it was both
 before and after a take is what was saved with it; a take of which every block is known to be so is
 *confirmed*.  A block that differs makes the takes since it was last looked at *doubtful*.
 """
@@ -82,7 +83,8 @@ class Constant:
         count = -(-self.nbytes // sizes.block)
         self.blocks = self._hash(view, range(count))
         self.seen = [take] * count  #: the take at which a block was last what it was
-        self._begin_sweep()
+        self._order = self._draw_order()
+        self._next = 0
         self._remember(view)
 
     @property
@@ -117,33 +119,25 @@ class Constant:
         self._remember(view)
         return after
 
-    def due(self, count: int) -> Sequence[int]:
-        """Return the next blocks to be looked at, `count` of them or all."""
+    def due(self, count: int) -> list[int]:
+        """Return the next blocks to be looked at: those that it is longest ago for."""
         total = len(self.blocks)
-        if count >= total:
-            self._begin_sweep()
-            return range(total)
-        found: dict[int, None] = {}
-        while len(found) < count:
-            if self._next == total:
-                self._begin_sweep()
-            start, stride = self._order
-            found[(start + self._next * stride) % total] = None
-            self._next += 1
-        return list(found)
+        start, stride = self._order
+        first, count = self._next, min(count, total)
+        self._next = (first + count) % total
+        return [(start + n * stride) % total for n in range(first, first + count)]
 
     def not_seen_since(self, take: int) -> list[int]:
         """Return the blocks that were last looked at before `take`."""
         return [b for b, seen in enumerate(self.seen) if seen < take]
 
-    def _begin_sweep(self) -> None:
-        """Draw the order in which the blocks come up: start and stride of a walk in a circle."""
+    def _draw_order(self) -> tuple[int, int]:
+        """Return start and stride of a walk in a circle that comes to every block."""
         total = len(self.blocks)
         stride = 1 + self._below(total)
         while gcd(stride, total) != 1:
             stride = 1 + self._below(total)
-        self._order = (self._below(total), stride)
-        self._next = 0
+        return self._below(total), stride
 
     def _hash(self, view: memoryview, blocks: Sequence[int]) -> list[bytes]:
         size = self._sizes.block
