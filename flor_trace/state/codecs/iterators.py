@@ -6,7 +6,7 @@ import itertools
 import re
 import warnings
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from flor_trace.hints import Any, Final
@@ -14,7 +14,9 @@ from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Walk
 from flor_trace.state.codecs.kept import opaque
 from flor_trace.state.codecs.reduced import ReducedCodec, reduction, refusals
 from flor_trace.state.graph import Node
+from flor_trace.state.naming import type_name
 
+_itertools: Any = itertools
 _BY_ITSELF: Final[tuple[Any, ...]] = (
     type(iter([])),
     type(iter(())),
@@ -25,10 +27,7 @@ _BY_ITSELF: Final[tuple[Any, ...]] = (
     type(iter(range(0))),
     type(iter(range(1 << 100))),
     type(reversed([])),
-    type(iter(set())),
-    type(iter({})),
-    type(iter({}.values())),
-    type(iter({}.items())),
+    type(iter(int, 0)),
     type(iter(OrderedDict())),
     type(iter(deque())),
     enumerate,
@@ -52,6 +51,8 @@ _FROM_ITERTOOLS: Final = (
     itertools.product,
     itertools.repeat,
     itertools.starmap,
+    _itertools._tee,
+    _itertools._tee_dataobject,
     itertools.takewhile,
     itertools.zip_longest,
 )
@@ -62,6 +63,43 @@ _OUR_WARNING: Final = (
     re.compile(re.escape("flor_trace.state.codecs")),
     0,
 )
+
+
+#: Those that forget, when they have come to their end, what they ran over: one that has none left.
+_OVER: Final[dict[str, Callable[[], Iterator[Any]]]] = {
+    type_name(type(make())): make
+    for make in (
+        lambda: iter([]),
+        lambda: iter(()),
+        lambda: iter(""),
+        lambda: iter("é"),
+        lambda: iter(b""),
+        lambda: iter(bytearray()),
+        lambda: iter(range(0)),
+        lambda: iter(int, 0),
+        lambda: reversed([]),
+        lambda: reversed(()),
+        lambda: itertools.islice((), 0),
+    )
+}
+_EMPTY: Final = frozenset({tuple, list, str, bytes, bytearray, range})
+
+
+def _is_over(found: tuple[Any, ...]) -> bool:
+    function, args, state = found[:3]
+    if function is itertools.islice:
+        return len(args) == 2
+    if function not in (iter, reversed) or len(args) != 1 or state is not None:
+        return False
+    return type(args[0]) in _EMPTY and not len(args[0])
+
+
+def _without_ended(found: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the account of a ``zip_longest``, where those of its iterators that ended are ()."""
+    function, args, *rest = found
+    gone: Any = type(iter(()))
+    ended = (type(each) is gone and not each.__length_hint__() for each in args)
+    return (function, tuple(() if e else each for e, each in zip(ended, args, strict=True)), *rest)
 
 
 class _Iterator(ReducedCodec):
@@ -78,6 +116,10 @@ class _Iterator(ReducedCodec):
             return opaque(plan.type_name, f"it says: {error}")
         if isinstance(found, str):
             return opaque(plan.type_name, f"it calls itself {found}")
+        if plan.type_name in _OVER and _is_over(found):
+            return Node("iterator", plan.type_name, ("over", ""))
+        if type(obj) is itertools.zip_longest:
+            found = _without_ended(found)
         node = self.node(walk, obj, plan, found)
         if node.kind == "reduced":
             node.kind = "iterator"
@@ -90,7 +132,23 @@ class _Iterator(ReducedCodec):
     def make(self, build: Build, node: Node) -> Any:
         """Make the call that was saved; setting the position warns as reading it does."""
         with _quiet():
-            return super().make(build, node)
+            if node.payload == ("over", ""):
+                made = _OVER[node.type_name]()
+                deque(made, maxlen=0)
+                return made
+            return self._moved(build, node) or super().make(build, node)
+
+    def _moved(self, build: Build, node: Node) -> Any:
+        """Return the live iterator, led to its place, if it runs over the very same thing."""
+        live = build.adopted()
+        state = build.value(node.named.get("<state>"))
+        if type(state) is not int or not hasattr(live, "__setstate__"):
+            return None
+        found, saved = reduction(live), build.value(node.named["<args>"])
+        if found[0] not in (iter, reversed) or found[1][0] is not saved[0]:
+            return None
+        live.__setstate__(state)
+        return live
 
 
 @contextmanager

@@ -108,14 +108,17 @@ class _Kept(Codec):
             return Node("kept", plan.type_name, None, [walk.ref(obj._lock)], ("lock",))
         if plan.type_name == "logging:Logger":
             return Node("kept", plan.type_name, str(obj.name))
+        if plan.type_name.startswith("tqdm.") and "iterable" in getattr(obj, "__dict__", ()):
+            # The bar is for people; what it runs over may be nowhere else.
+            return Node("kept", plan.type_name, None, [walk.ref(obj.iterable)], ("iterable",))
         return Node("kept", plan.type_name)
 
     def needs(self, node: Node) -> Iterable[Ref]:
         return node.children
 
     def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
-        for ref in node.children:
-            pairing.pair(ref, obj._lock)
+        for name, ref in node.named.items():
+            pairing.pair(ref, obj.iterable if name == "iterable" else obj._lock)
 
     def make(self, build: Build, node: Node) -> Any:
         if node.type_name == "logging:Logger":

@@ -15,6 +15,7 @@ from flor_trace.state.codecs import (
     containers,
     functions,
     generators,
+    innards,
     instances,
     iterators,
     kept,
@@ -78,6 +79,7 @@ def _dataloader(name: str) -> tuple[Codec, ...]:
 
 
 _LIBRARIES: dict[str, tuple[str, Callable[[str], tuple[Codec, ...]]]] = {
+    "_csv": ("reader", innards.of_csv),
     "_struct": ("Struct", values.of_module),
     "array": ("array", buffers.of_module),
     "datetime": ("datetime", values.of_module),
@@ -143,6 +145,7 @@ for _module in (
     classes,
     containers,
     functions,
+    innards,
     generators,
     instances,
     iterators,
