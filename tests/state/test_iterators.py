@@ -47,7 +47,7 @@ MAKERS: dict[str, Any] = {
     "reversed items": lambda: reversed(dict(TABLE).items()),
     "reversed values": lambda: reversed(dict(TABLE).values()),
     "set": lambda: iter(set(ITEMS)),
-    "frozenset": lambda: iter(frozenset(ITEMS)),
+    "frozenset": lambda: iter(frozenset(range(6))),
     "deque": lambda: iter(collections.deque(ITEMS)),
     "enumerate": lambda: enumerate(ITEMS, 3),
     "zip": lambda: zip(ITEMS, range(6), strict=True),
