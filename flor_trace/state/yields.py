@@ -9,7 +9,7 @@ from types import CodeType
 from weakref import WeakKeyDictionary
 
 from flor_trace._speedups import Site, digest
-from flor_trace.hints import Final, TypeAlias
+from flor_trace.hints import Any, Final, TypeAlias
 from flor_trace.records import dataclass
 from flor_trace.state.instructions import Handler, Step, effect, exception_table, steps
 
@@ -90,7 +90,7 @@ def _find(code: CodeType) -> Yields:
 def _fingerprint(code: CodeType, spots: Sequence[Place]) -> str:
     """Return a digest of what no rewriting changes: the same for all code of the same source."""
     constants = {repr(constant) for constant in code.co_consts if _is_plain(constant)}
-    facts = (
+    facts: Any = (
         (code.co_qualname, code.co_firstlineno, code.co_flags),
         (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount),
         *(tuple(sorted(names)) for names in (code.co_varnames, code.co_cellvars, code.co_names)),

@@ -196,11 +196,7 @@ class _Generator(Codec):
             return _node(walk, plan, obj, at)
         if not obj.gi_suspended:
             return Node("generator", plan.type_name, (_NOT_BEGUN, obj.__qualname__))
-        need = "that it is of a known interpreter" if NATIVE else "the native extension"
-        return opaque(
-            plan.type_name,
-            f"the generator {obj.__qualname__} has begun, and reading it needs {need}",
-        )
+        return opaque(plan.type_name, f"the generator {obj.__qualname__} has begun: {_NEEDED}")
 
     def accepts(self, node: Node, obj: Any) -> bool:
         saved, at = _saved(node), standing(obj)
