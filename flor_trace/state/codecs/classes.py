@@ -13,6 +13,8 @@ from flor_trace.state.graph import Node
 from flor_trace.state.naming import type_name
 
 _BOOKKEEPING = frozenset({"_abc_impl", "_field_defaults", "_field_types", "_fields"})
+#: What extension modules set on classes that nobody can change.
+_IMMUTABLE = 1 << 8
 _NOT_DATA = (FunctionType, staticmethod, classmethod, property, type, MemberDescriptorType)
 
 
@@ -29,7 +31,7 @@ def _is_data(name: str, value: object) -> bool:
 
 def of_project(cls: type, is_project_file: Callable[[str], bool]) -> bool:
     """Say whether the class was made by the program itself."""
-    if issubclass(cls, enum.Enum):
+    if issubclass(cls, enum.Enum) or cls.__flags__ & _IMMUTABLE:
         return False
     module = sys.modules.get(type_name(cls).partition(":")[0])
     filename = getattr(module, "__file__", None)

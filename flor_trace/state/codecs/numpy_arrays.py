@@ -10,12 +10,20 @@ import numpy as np
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
 from flor_trace.state.codecs.instances import named, pair_named, set_attributes
 from flor_trace.state.codecs.kept import opaque
+from flor_trace.state.codecs.numpy_others import CODECS as OTHERS
+from flor_trace.state.codecs.numpy_others import Fields, FileMap, Strings
 from flor_trace.state.graph import Node, Payload, Ref
+from flor_trace.state.naming import importable, lookup
+
+#: How data types that a library added, such as bfloat16, describe themselves.
+_REGISTERED = 2
 
 
 def dtype_payload(dtype: np.dtype[Any]) -> Payload:
     """Return plain data from which `dtype_of` makes an equal type again."""
     if dtype.names is None and dtype.subdtype is None:
+        if dtype.isbuiltin == _REGISTERED:
+            return importable(dtype.type)  # NumPy itself would call it so many bytes
         return dtype.str if dtype.metadata is None else None
     described = _frozen(np.lib.format.dtype_to_descr(dtype))
     return described if _equal_when_remade(described, dtype) else None
@@ -32,7 +40,7 @@ def _frozen(value: Any) -> Payload:
 def dtype_of(payload: Payload) -> np.dtype[Any]:
     """Return the data type that the payload describes; raise `TypeError` if it is not one."""
     if isinstance(payload, str):
-        return np.dtype(payload)
+        return np.dtype(lookup(payload) if ":" in payload else payload)
     return np.lib.format.descr_to_dtype([_field(field) for field in _tuple(payload)])
 
 
@@ -79,11 +87,16 @@ class _Array(Codec):
     bases = (np.ndarray,)
 
     def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
+        names: tuple[str, ...] = ()
+        attributes: list[Ref] = []
         if isinstance(obj, np.memmap):
             if obj.mode == "r":
-                return Node("kept", plan.type_name)
-            return opaque(plan.type_name, "an array in a file is changed by writing to the file")
-        names, attributes = named(walk, obj, plan)
+                return _FILE_MAP.capture(walk, obj, plan)
+            if obj.mode != "c":
+                why = "an array in a file is changed by writing to the file"
+                return opaque(plan.type_name, why)
+        else:
+            names, attributes = named(walk, obj, plan)
         if obj.dtype.hasobject:
             return self.objects(walk, obj, plan, names, attributes)
         dtype = dtype_payload(obj.dtype)
@@ -99,7 +112,7 @@ class _Array(Codec):
     ) -> Node:
         """Return the node of an array of Python objects."""
         if obj.dtype != np.dtype(object):
-            return opaque(plan.type_name, f"an array of {obj.dtype} holds objects in fields")
+            return (_STRINGS if obj.dtype.names is None else _FIELDS).capture(walk, obj, plan)
         children = [walk.ref(item) for item in obj.reshape(-1).tolist()]
         fortran = bool(obj.flags.f_contiguous and not obj.flags.c_contiguous)
         payload: Payload = (obj.shape, fortran)
@@ -132,7 +145,7 @@ class _Array(Codec):
         memory = numpy_memory(build, node.leaf)
         try:
             if memory.size == 0:
-                made = np.ndarray.__new__(cls, shape, dtype_of(dtype))
+                made = np.ndarray.__new__(cls, shape, dtype_of(dtype), bytearray(8), 0, strides)
             else:
                 made = np.ndarray.__new__(cls, shape, dtype_of(dtype), memory, offset, strides)
         except (TypeError, ValueError) as error:
@@ -161,7 +174,10 @@ class _Array(Codec):
             target = obj.view(np.ndarray)
             for index, item in zip(np.ndindex(obj.shape), build.values(node.items), strict=True):
                 target[index] = item
-        set_attributes(obj, build.attributes(node.named))
+        if isinstance(obj, np.memmap):
+            obj.mode = "c"  # one of its own, which the file does not see
+        else:
+            set_attributes(obj, build.attributes(node.named))
 
 
 class ArrayMemory:
@@ -243,4 +259,15 @@ class _DataType(Codec):
         return ()
 
 
-CODECS: tuple[Codec, ...] = (_Array(), _Scalar(), _DataType())
+_FIELDS = Fields(dtype_payload, dtype_of)
+_STRINGS = Strings()
+_FILE_MAP = FileMap(dtype_payload)
+CODECS: tuple[Codec, ...] = (
+    _Array(),
+    _Scalar(),
+    _DataType(),
+    _FIELDS,
+    _STRINGS,
+    _FILE_MAP,
+    *OTHERS,
+)

@@ -61,6 +61,8 @@ class ReducedCodec(Codec):
         name = importable(function)
         if name is None or setter is not None:
             return opaque(plan.type_name, "it is made by a function that has no name")
+        if plan.type_name.startswith("pandas."):
+            state = _lasting(state)
         parts = (
             tuple(args or ()),
             state,
@@ -111,6 +113,17 @@ class ReducedCodec(Codec):
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
             made[key] = value
         return made
+
+
+def _lasting(state: Any) -> Any:
+    """Return the state of a pandas object without what comes and goes as it is looked at."""
+    if isinstance(state, tuple) and state and isinstance(state[-1], dict):
+        own = _lasting(state[-1])
+        return (*state[:-1], own) if own else state[:-1]
+    if not isinstance(state, dict):
+        return state
+    passing = [("_readonly", False)]
+    return {n: v for n, v in state.items() if n != "_cache" and (n, v) not in passing}
 
 
 def _global_name(obj: Any, name: str) -> str | None:
