@@ -20,6 +20,9 @@ from flor_trace.replay.recorded import RecordedRun
 #: Configuration values shown to a person.
 MAX_CONFIG = 40
 
+#: Names of large buffers shown to a person.
+MAX_CONSTANTS = 5
+
 
 def main(arguments: Sequence[str]) -> int:
     """Show one run."""
@@ -55,6 +58,8 @@ def _facts(catalog: Catalog, row: RunRow) -> dict[str, Any]:
         "python": row.frame.get("python"),
         "config": run.config,
         "loops": loops,
+        "constants": [{"path": each.path, "bytes": each.nbytes} for each in run.constants],
+        "changed": sorted({each.constant.what for each in run.stretches if each.doubtful}),
         "left_alone": [
             {"module": frame["module"], "code": name, "why": why}
             for frame in frames
@@ -86,6 +91,9 @@ def _loop(run: RecordedRun, number: int) -> dict[str, Any]:
         "checkpoints": sorted(state.boundary for state in states),
         "bytes": max((state.nbytes for state in states), default=0),
         "opaque": sorted({path for state in states for path in state.opaque}),
+        "assumed": max((state.assumed for state in states), default=0),
+        "unconfirmed": sorted(state.boundary for state in states if not state.confirmed),
+        "doubtful": sorted(outermost.doubtful) if outermost else [],
     }
 
 
@@ -107,6 +115,7 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
                 f"  checkpoints before iterations {_ranges(loop['checkpoints'])} "
                 f"({megabytes:.1f} MB of state)"
             )
+        yield from _assumptions(loop, facts)
         for path in loop["opaque"]:
             yield f"  cannot be captured: {path}"
     for each in facts["left_alone"]:
@@ -115,6 +124,27 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
         yield f"not in the snapshot: {path}: {why}"
     for each in facts["lost"]:
         yield f"lost: {each['what']}: {each['why']}"
+
+
+def _assumptions(loop: dict[str, Any], facts: dict[str, Any]) -> Iterator[str]:
+    """What the checkpoints of a loop took for constant, and how that came out."""
+    if loop["assumed"]:
+        names = [each["path"] for each in facts["constants"] if each["path"]]
+        named = ", ".join(names[:MAX_CONSTANTS]) + (", ..." if names[MAX_CONSTANTS:] else "")
+        yield (
+            f"  of that up to {loop['assumed'] / 1e6:.1f} MB were taken for constant at a boundary "
+            f"and looked at later{named and f': {named}'}"
+        )
+    if loop["unconfirmed"]:
+        yield (
+            f"  not confirmed: those before iterations {_ranges(loop['unconfirmed'])}, as nobody "
+            "could look again; replays prefer others"
+        )
+    if loop["doubtful"]:
+        yield (
+            f"  not usable: those before iterations {_ranges(loop['doubtful'])}: "
+            f"{', '.join(facts['changed'])} turned out to have changed"
+        )
 
 
 def _ranges(numbers: Sequence[int]) -> str:
