@@ -10,9 +10,10 @@ from pathlib import Path
 
 from flor_trace import __version__, _speedups, pyfacts
 from flor_trace.api import find_store
+from flor_trace.cli import state_check
 from flor_trace.cli.options import parser
 from flor_trace.cli.output import print_rows
-from flor_trace.errors import FlorTraceError, SnapshotError
+from flor_trace.errors import FlorTraceError, SnapshotError, UsageError
 from flor_trace.history.git import open_repository
 from flor_trace.store.check import fsck
 
@@ -23,7 +24,27 @@ def main(arguments: Sequence[str]) -> int:
     """Print one line per check; 1 if something that recording needs does not work."""
     command = parser("doctor", "Say what works here, what does not, and why.")
     command.add_argument("--data", action="store_true", help="also read every chunk of the store")
+    command.add_argument("--state", metavar="RUN", help="try out the checkpoints of this run")
+    command.add_argument(
+        "--checkpoints", metavar="LIST", help="with --state: only these, as in first,last,7"
+    )
+    command.add_argument(
+        "--continue",
+        action="store_true",
+        dest="go_on",
+        help="with --state: also execute the program from each checkpoint to its end",
+    )
     options = command.parse_args(arguments)
+    if options.state is not None:
+        return state_check.main(
+            options.store,
+            options.state,
+            wanted=options.checkpoints,
+            go_on=options.go_on,
+            as_json=options.json,
+        )
+    if options.go_on or options.checkpoints is not None:
+        raise UsageError("--checkpoints and --continue say what to do with --state RUN; name a run")
     checks = [*_interpreter(), *_git(), *_store(options.store, data=options.data)]
     rows = [{"check": c, "ok": "yes" if ok else "NO", "detail": text} for c, ok, text in checks]
     print_rows(rows, ("check", "ok", "detail"), as_json=options.json)

@@ -119,6 +119,14 @@ class Onward(Follower):
     def _done(self, k: int) -> bool:
         return False
 
+    def _teleport(self, boundary: int) -> bool:
+        """See `Follower`; where the condition was false in the end, it is to be false again."""
+        if self._stage.how == "exhausted" and boundary == self._stage.iterations:
+            assert self._instance is not None
+            self._instance.iteration = self._stage_loop().n = boundary
+            return True
+        return super()._teleport(boundary)
+
     def _look(self, instance: Instance, k: int, *, left: bool = False) -> None:
         """Note where the program is, what it has printed, and whether that is as recorded."""
         number = self._findings.number(instance)
