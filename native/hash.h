@@ -5,8 +5,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-/* Read-only bytes of live memory that `owner` keeps where they are; what a memoryview is for other
-   exporters, at a third of the price. */
+/* Read-only bytes of live memory that `owner` keeps where they are. */
 typedef struct {
     PyObject_HEAD
     PyObject *owner;

@@ -14,10 +14,11 @@ flor_tensor_slot(const FlorReader *self, int part, PyObject *obj)
     return slot->get(obj, slot->closure);
 }
 
+/* Call a method that takes nothing, as the slots are read: without asking for the type again. */
 static PyObject *
 call(const FlorReader *self, int part, PyObject *obj)
 {
-    return PyObject_Vectorcall(self->parts[part], &obj, 1, NULL);
+    return ((PyMethodDescrObject *)self->parts[part])->d_method->ml_meth(obj, NULL);
 }
 
 /* 1 or 0 for True or False, which is let go; -1 with an exception. */
@@ -169,6 +170,32 @@ find_autograd(const FlorReader *self, PyObject *obj, FlorTensor *found)
     return found->is_leaf < 0 ? -1 : wants && found->is_leaf;
 }
 
+/* How far into its storage the tensor reaches, and whether it shows all of it. */
+static void
+find_end(
+    FlorTensor *found, const int64_t *shape, const int64_t *strides, Py_ssize_t ndim,
+    int64_t offset, int64_t width)
+{
+    int64_t count = 1, last = offset;
+    for (Py_ssize_t i = 0; i < ndim; i++) {
+        count *= shape[i];
+        last += (shape[i] - 1) * strides[i];
+    }
+    found->end = count == 0 ? 0 : (Py_ssize_t)((last + 1) * width);
+    found->partial = count * width < found->size;
+}
+
+/* Where in its storage the tensor begins, in elements; -1 with an exception. */
+static int64_t
+find_offset(const FlorReader *self, PyObject *obj, const FlorDLTensor *seen, FlorTensor *found)
+{
+    int64_t bytes = (char *)seen->data - (char *)found->start;
+    if (seen->data == NULL || bytes < 0 || bytes > found->size) {
+        return whole(call(self, STORAGE_OFFSET, obj)); /* of no elements: points to nothing */
+    }
+    return bytes / (seen->dtype.bits / 8);
+}
+
 /* By DLPack: 1, 0 when the tensor is not of the usual kind, -1 with an exception. */
 static int
 read_exchanged(FlorReader *self, PyObject *obj, FlorTensor *found)
@@ -186,23 +213,11 @@ read_exchanged(FlorReader *self, PyObject *obj, FlorTensor *found)
     if (wants < 0 || find_storage(self, obj, found) < 0) {
         return lazy > 0 ? 0 : -1;
     }
-    int64_t shown = seen.dtype.bits / 8;
-    for (int i = 0; i < seen.ndim; i++) {
-        shown *= seen.shape[i];
+    int64_t offset = find_offset(self, obj, &seen, found);
+    if (offset < 0) {
+        return -1;
     }
-    if (shown < found->size) {
-        return 0; /* the codec knows what to do with memory that is not shown */
-    }
-    int64_t offset = (char *)seen.data - (char *)found->start;
-    if (seen.data == NULL || offset < 0 || offset > found->size) {
-        offset = whole(call(self, STORAGE_OFFSET, obj)); /* of no elements: points to nothing */
-        if (offset < 0) {
-            return -1;
-        }
-    }
-    else {
-        offset /= seen.dtype.bits / 8;
-    }
+    find_end(found, seen.shape, seen.strides, seen.ndim, offset, seen.dtype.bits / 8);
     found->payload = known_payload(self, &seen, offset, wants);
     return found->payload == NULL ? -1 : 1;
 }
@@ -236,12 +251,42 @@ is_usual(const FlorReader *self, PyObject *obj, PyObject **dtype)
     return truth(flor_tensor_slot(self, IS_CPU, obj));
 }
 
-/* Whether the tensor has no less memory than its storage; of one of these types, torch answers. */
+enum { MOST_DIMS = 64 };
+
+/* The numbers of a tuple; 0, or -1 with an exception. */
 static int
-shows_all(PyObject *obj, Py_ssize_t size)
+as_numbers(PyObject *tuple, int64_t numbers[MOST_DIMS])
 {
-    int64_t shown = whole(PyObject_GetAttrString(obj, "nbytes"));
-    return shown < 0 ? -1 : shown >= size;
+    if (PyTuple_GET_SIZE(tuple) > MOST_DIMS) {
+        PyErr_SetString(PyExc_ValueError, "a tensor has no more than 64 dimensions");
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple); i++) {
+        numbers[i] = PyLong_AsLongLong(PyTuple_GET_ITEM(tuple, i));
+        if (numbers[i] == -1 && PyErr_Occurred()) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* The same as `find_end`, of tuples; 0, or -1 with an exception. */
+static int
+find_called_end(
+    const FlorReader *self, PyObject *obj, PyObject *shape, PyObject *stride, int64_t offset,
+    FlorTensor *found)
+{
+    int64_t sizes[MOST_DIMS], strides[MOST_DIMS], count = 1;
+    int64_t bytes = whole(flor_tensor_slot(self, TENSOR_NBYTES, obj));
+    if (bytes < 0 || as_numbers(shape, sizes) < 0 || as_numbers(stride, strides) < 0) {
+        return -1;
+    }
+    Py_ssize_t ndim = PyTuple_GET_SIZE(shape);
+    for (Py_ssize_t i = 0; i < ndim; i++) {
+        count *= sizes[i];
+    }
+    find_end(found, sizes, strides, ndim, offset, count > 0 ? bytes / count : 1);
+    return 0;
 }
 
 /* By Python's methods: the same answers. */
@@ -263,12 +308,11 @@ read_called(const FlorReader *self, PyObject *obj, FlorTensor *found)
         return -1;
     }
     PyObject *shape = plain_tuple(flor_tensor_slot(self, SHAPE, obj));
-    int shows = shape == NULL ? -1 : shows_all(obj, found->size);
-    if (shows <= 0) {
-        Py_XDECREF(shape);
-        return shows;
+    PyObject *stride = shape == NULL ? NULL
+        : plain_tuple(PyObject_CallOneArg(self->parts[STRIDE], obj));
+    if (stride != NULL && find_called_end(self, obj, shape, stride, offset, found) < 0) {
+        Py_CLEAR(stride);
     }
-    PyObject *stride = plain_tuple(call(self, STRIDE, obj));
     found->payload = make_payload(self, dtype, shape, stride, offset, wants);
     return found->payload == NULL ? -1 : 1;
 }

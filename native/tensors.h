@@ -25,8 +25,8 @@ typedef struct {
 
 /* What the codec hands over: torch's slots of attributes, its methods, and values. */
 enum {
-    GRAD, REQUIRES_GRAD, IS_LEAF, DTYPE, LAYOUT, IS_CPU, SHAPE,
-    IS_NEG, IS_CONJ, STRIDE, STORAGE_OFFSET, STORAGE, NBYTES, DATA_PTR,
+    GRAD, REQUIRES_GRAD, IS_LEAF, DTYPE, LAYOUT, IS_CPU, SHAPE, TENSOR_NBYTES,
+    IS_NEG, IS_CONJ, STORAGE_OFFSET, STORAGE, NBYTES, DATA_PTR, STRIDE,
     NODE, TYPES, DTYPES, STRIDED, FALLBACK, PARTS,
     FIRST_METHOD = IS_NEG, FIRST_VALUE = NODE
 };
@@ -51,8 +51,8 @@ typedef struct {
     PyObject *payload;
     PyObject *storage;
     void *start;
-    Py_ssize_t size;
-    int is_leaf;
+    Py_ssize_t size, end; /* of the storage; how far the tensor reaches */
+    int is_leaf, partial; /* partial: it does not show all of the storage */
 } FlorTensor;
 
 /* 1; 0 when the tensor is not of the usual kind; -1 with an exception.  `found` begins empty and
@@ -60,6 +60,9 @@ typedef struct {
 int flor_read_tensor(FlorReader *self, PyObject *obj, FlorTensor *found);
 /* The value of a slot. */
 PyObject *flor_tensor_slot(const FlorReader *self, int part, PyObject *obj);
+
+/* The number of the leaf that is the tensor's storage, or NULL with an exception. */
+PyObject *flor_tensor_leaf(const FlorReader *self, PyObject *walk, FlorTensor *found);
 
 /* Add `TensorReader`; 0, or -1 with an exception set. */
 int flor_add_tensors(PyObject *module);

@@ -8,82 +8,14 @@
 #include <structmember.h> /* after Python.h, which it needs before 3.12 */
 
 static const char *const part_names[PARTS] = {
-    "grad", "requires_grad", "is_leaf", "dtype", "layout", "is_cpu", "shape",
-    "is_neg", "is_conj", "stride", "storage_offset", "untyped_storage", "nbytes", "data_ptr",
+    "grad", "requires_grad", "is_leaf", "dtype", "layout", "is_cpu", "shape", "tensor_nbytes",
+    "is_neg", "is_conj", "storage_offset", "untyped_storage", "nbytes", "data_ptr", "stride",
     "node", "types", "dtypes", "strided", "fallback",
 };
 
 static const char *const field_names[FIELDS] = {
     "kind", "type_name", "payload", "children", "names", "leaf",
 };
-
-/* ---- leaves */
-
-/* Add a leaf under a key, or without one if that is NULL; its number, or NULL. */
-static PyObject *
-add_leaf(const FlorReader *self, PyObject *walk, PyObject *keys, PyObject *key, FlorTensor *found)
-{
-    PyObject *leaves = PyObject_GetAttr(walk, self->leaves), *number = NULL;
-    PyObject *bare = leaves == NULL ? NULL
-        : flor_span_new(self->span_type, found->storage, found->start, found->size);
-    PyObject *span = bare == NULL ? NULL : PyMemoryView_FromObject(bare);
-    Py_XDECREF(bare);
-    if (leaves != NULL && span != NULL && PyList_Check(leaves)) {
-        number = PyLong_FromSsize_t(PyList_GET_SIZE(leaves));
-        if (number != NULL
-            && ((key != NULL && PyDict_SetItem(keys, key, number) < 0)
-                || PyList_Append(leaves, span) < 0)) {
-            Py_CLEAR(number);
-        }
-    }
-    else if (!PyErr_Occurred()) {
-        PyErr_SetString(PyExc_TypeError, "the leaves of a walk are a list");
-    }
-    Py_XDECREF(leaves);
-    Py_XDECREF(span);
-    return number;
-}
-
-/* All of a leaf is shown after all, whatever those before have shown of it; 0, or -1. */
-static int
-forget_end(const FlorReader *self, PyObject *walk, PyObject *number)
-{
-    PyObject *shown = PyObject_GetAttr(walk, self->shown);
-    int status = shown == NULL || !PyDict_Check(shown) ? -1
-        : PyDict_Contains(shown, number) == 1 ? PyDict_DelItem(shown, number) : 0;
-    if (status < 0 && !PyErr_Occurred()) {
-        PyErr_SetString(PyExc_TypeError, "what a walk has been shown is a dict");
-    }
-    Py_XDECREF(shown);
-    return status;
-}
-
-/* The number of the leaf that is the tensor's storage, or NULL with an exception. */
-static PyObject *
-leaf_of(const FlorReader *self, PyObject *walk, FlorTensor *found)
-{
-    if (found->size == 0) {
-        return add_leaf(self, walk, NULL, NULL, found);
-    }
-    PyObject *keys = PyObject_GetAttr(walk, self->leaf_keys), *number = NULL;
-    PyObject *start = keys == NULL ? NULL : PyLong_FromVoidPtr(found->start);
-    PyObject *size = start == NULL ? NULL : PyLong_FromSsize_t(found->size);
-    PyObject *key = size == NULL ? NULL : PyTuple_Pack(2, start, size);
-    if (key != NULL) {
-        number = Py_XNewRef(PyDict_GetItemWithError(keys, key));
-        if (number == NULL && !PyErr_Occurred()) {
-            number = add_leaf(self, walk, keys, key, found);
-        }
-        else if (number != NULL && forget_end(self, walk, number) < 0) {
-            Py_CLEAR(number);
-        }
-    }
-    Py_XDECREF(keys);
-    Py_XDECREF(start);
-    Py_XDECREF(size);
-    Py_XDECREF(key);
-    return number;
-}
 
 /* ---- nodes */
 
@@ -182,7 +114,7 @@ children_of(
 static PyObject *
 node_of(const FlorReader *self, PyObject *walk, PyObject *obj, PyObject *plan, FlorTensor *found)
 {
-    PyObject *names = NULL, *leaf = leaf_of(self, walk, found);
+    PyObject *names = NULL, *leaf = flor_tensor_leaf(self, walk, found);
     PyObject *children = leaf == NULL ? NULL
         : children_of(self, walk, obj, found->is_leaf, &names);
     PyObject *fields[FIELDS] = {
@@ -245,7 +177,9 @@ has_right_parts(const FlorReader *self)
         }
     }
     for (int i = FIRST_METHOD; i < FIRST_VALUE; i++) {
-        if (!Py_IS_TYPE(self->parts[i], &PyMethodDescr_Type)) {
+        if (!Py_IS_TYPE(self->parts[i], &PyMethodDescr_Type)
+            || (i != STRIDE
+                && ((PyMethodDescrObject *)self->parts[i])->d_method->ml_flags != METH_NOARGS)) {
             return 0;
         }
     }
@@ -366,7 +300,8 @@ reader_dealloc(PyObject *op)
         Py_XDECREF(self->remembered[i].payload);
     }
     PyObject *names[] = {self->tensor, self->detached, self->cpu, self->grad_names,
-        self->leaf_keys, self->leaves, self->ref, self->shown, self->type_name, (PyObject *)self->span_type};
+        self->leaf_keys, self->leaves, self->ref, self->shown, self->type_name,
+        (PyObject *)self->span_type};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         Py_XDECREF(names[i]);
     }

@@ -29,6 +29,7 @@ def parts(fallback: Capture, dtypes: dict[torch.dtype, str]) -> dict[str, Any]:
     storage = vars(torch._C.StorageBase)
     return {
         **{name: base[name] for name in (*_SLOTS, *_METHODS)},
+        "tensor_nbytes": base["nbytes"],
         **{name: storage[name] for name in _OF_STORAGE},
         "node": Node,
         "types": (torch.Tensor, torch.nn.Parameter),
