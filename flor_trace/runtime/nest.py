@@ -18,6 +18,9 @@ MAX_INSTANCES = 1000
 #: A watched loop is looked at again after so many iterations.
 JUDGE_EVERY = 1024
 
+#: A loop of such a frame may go on under another iteration of the loops around it.
+_SUSPENDING = 0x20 | 0x80 | 0x200  # inspect.CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
+
 
 running: Callable[[], list[LoopIter]] = _speedups.running
 
@@ -71,6 +74,7 @@ class Instance:
     the same outer iteration, so that a loop run twice there is not taken for one.  `under` are the
     iterations of `outer` when this one's began: the body of a generator ends under the next
     iteration of the loop that consumes it, but what it stored belongs to the item it gave.
+    `values` are what the targets of `outer` held in these iterations; None where they still do.
     """
 
     __slots__ = (
@@ -91,6 +95,7 @@ class Instance:
         "tag",
         "target",
         "under",
+        "values",
         "watched",
     )
 
@@ -101,6 +106,7 @@ class Instance:
         self.loop = loop
         self.outer = outer
         self.under = iterations_of(outer)
+        self.values: list[Scalar | None] | None = None
         self.nth = nth
         self.started = self.since = now
         self.seconds = 0.0  #: spent in its iterations, without what we did meanwhile
@@ -180,7 +186,7 @@ class Nest:
         if not instance.outer:
             self._observer.boundary(instance, li, k)
         elif self.outer_of(li) == instance.outer:  # of a generator's loop, they may have gone on
-            instance.under = iterations_of(instance.outer)
+            _note_outer(instance)
 
     def leave(self, li: LoopIter, how: Leaving) -> None:
         """Handle the end of `li`."""
@@ -216,6 +222,8 @@ class Nest:
             self._give_up(Instance(self, loop, outer, nth, now), li, why if tell else None)
             return None
         instance = li.tag = Instance(self, loop, outer, nth, now)
+        if outer and suspends(li):
+            instance.values = outer_values(instance)
         loop.entries += 1
         if loop.watched and self._probing:
             for each in outer:
@@ -249,7 +257,7 @@ class Nest:
                 # A generator goes on under another loop; outside of all, it stays where it was.
                 instance.outer = self.outer_of(li) or instance.outer
                 if instance.outer[-1].alive:
-                    instance.under = iterations_of(instance.outer)
+                    _note_outer(instance)
                 break
         self._observer.iteration_over(instance, li, iteration)
 
@@ -307,6 +315,18 @@ def _calls(instance: Instance) -> dict[Loop, int]:
     if instance.calls_in != instance.iteration:
         instance.calls, instance.calls_in = {}, instance.iteration
     return instance.calls
+
+
+def suspends(li: LoopIter) -> bool:
+    """Whether the loop may go on under another iteration of the loops around it."""
+    code = li.code()
+    return code is None or bool(code.co_flags & _SUSPENDING)
+
+
+def _note_outer(instance: Instance) -> None:
+    instance.under = iterations_of(instance.outer)
+    if instance.values is not None:
+        instance.values = outer_values(instance)
 
 
 def iterations_of(instances: tuple[Instance, ...]) -> tuple[int, ...]:

@@ -7,14 +7,11 @@ from collections.abc import Callable
 from flor_trace._speedups import Columns, LoopIter
 from flor_trace.hints import Any
 from flor_trace.history.columns import PACK_FROM, packed
-from flor_trace.runtime.nest import Instance, Loop, outer_values
+from flor_trace.runtime.nest import Instance, Loop, outer_values, suspends
 from flor_trace.types import Scalar
 
 #: Rows of one batch; a batch also ends with its loop and when an outer loop goes on.
 MAX_ROWS = 4096
-
-#: A loop of such a frame may go on under another iteration of the loops around it.
-_SUSPENDING = 0x20 | 0x80 | 0x200  # inspect.CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
 
 Frame = dict[str, Any]
 Reader = Callable[[Any], Any]
@@ -43,12 +40,12 @@ class Rows:
     def __init__(self, instance: Instance, li: LoopIter, read: Reader) -> None:
         fills = type(li) is LoopIter
         self.columns = (Columns if fills else _columns_of_traced())(names_of(instance.loop), read)
-        code = li.code()
-        self._at_boundary = fills and code is not None and not code.co_flags & _SUSPENDING
+        self._at_boundary = fills and not suspends(li)
         self._place(instance)
 
     def _place(self, instance: Instance) -> None:
-        self.outer: list[Scalar | None] = outer_values(instance)
+        known = instance.values
+        self.outer: list[Scalar | None] = outer_values(instance) if known is None else known
         self.instances = instance.outer  # a generator may go on under another loop
         self.outer_iterations = instance.under
 
