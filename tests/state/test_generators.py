@@ -353,6 +353,7 @@ def test_a_stack_that_the_code_does_not_explain_is_opaque(save, monkeypatch):
 
 SOURCE = """
 def program(items):
+    factor = 2.5
     for item in items:
         yield item
 """
@@ -364,6 +365,7 @@ def program(items):
     [
         (("yield item", "yield item + 1.5"), "the code of the generator program is not"),
         (("for item", "\n    for item"), "the code of the generator program is not"),
+        (("2.5", "3.5"), "the code of the generator program is not"),
         (("(items)", "(items, more=0)"), "the code of the generator program is not"),
     ],
 )
