@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO ?= .demo
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check bench bench-cost soak soak-short clean install
+.PHONY: demo test check bench bench-cost bench-state sanitize soak soak-short clean install
 
 demo: $(VENV)/.installed
 	examples/demo.sh $(abspath $(BIN))/python $(DEMO)
@@ -25,6 +25,24 @@ bench: $(VENV)/.installed-dev
 # What recording costs; e.g. make bench-cost BENCH="--part suite --python python3.13".
 bench-cost: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/instrument.py $(BENCH)
+
+# What looking at the state costs, e.g. make bench-state BENCH="--part hash".
+bench-state: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/state.py $(BENCH)
+
+# The tests of the C extension with every access to memory checked, and undefined behaviour.
+SANITIZED ?= tests/test_native_hash.py tests/test_native_tensors.py tests/test_native_pack.py \
+	tests/test_native_before.py tests/test_native_unseen.py tests/test_native_wrappers.py \
+	tests/test_columns.py tests/test_frames.py tests/test_loop_events.py tests/test_speedups.py
+sanitize: $(VENV)/.installed-dev
+	rm -rf .sanitize
+	CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -g" \
+	FLOR_TRACE_BUILD_NATIVE=require $(BIN)/python setup.py -q build --build-base .sanitize \
+		--build-lib .sanitize/lib --build-temp .sanitize/temp
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
+	PYTHONSAFEPATH=1 PYTHONPATH=.sanitize/lib \
+		$(BIN)/python -m pytest -q -p no:randomly -p no:cacheprovider $(SANITIZED)
 
 # Other people's programs with every loop rewritten, on each interpreter that is here; fetches
 # their sources into .soak.  The short one is what CI runs.
@@ -52,4 +70,4 @@ $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml setup.py $(wildcard native
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(DEMO) .soak build flor_trace/*.so *.egg-info
+	rm -rf $(VENV) $(DEMO) .soak .sanitize build flor_trace/*.so *.egg-info

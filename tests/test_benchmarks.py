@@ -69,3 +69,20 @@ def test_without_json_there_is_a_line_for_each_row():
     lines = run("--part", "start-up").splitlines()
     assert len(lines) == 1
     assert "empty.py" in lines[0]
+
+
+@pytest.mark.torch
+def test_the_benchmark_of_the_state_measures_each_of_its_parts():
+    pytest.importorskip("torch")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "state.py"), "--quick", "--json"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    subjects = " ".join(row["subject"] for row in json.loads(done.stdout))
+    assert "pieces of 64 KB" in subjects
+    assert "500 tensors" in subjects
+    assert "parameters, gradients and Adam" in subjects
