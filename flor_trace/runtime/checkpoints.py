@@ -15,6 +15,7 @@ from flor_trace.runtime.policy import Budget
 from flor_trace.runtime.scope import Modules, roots
 from flor_trace.runtime.tracers import torch_intercepts
 from flor_trace.state.capture import capture
+from flor_trace.state.codecs.plugins import PLUGINS
 from flor_trace.state.digests import digest_state, leaf_bytes
 from flor_trace.state.encode import encode
 from flor_trace.state.graph import Graph, first_paths
@@ -173,13 +174,15 @@ class Checkpointer:
 
     def _report(self) -> None:
         """Tell the journal what is known by now of the takes so far; what is bad comes first."""
+        for what, why in PLUGINS.take_problems():
+            self._tell({"t": "lost", "what": what, "why": why})
         for found in self._constants.findings():
             self._tell(
                 {
                     "t": found.kind,
                     "after": found.after,
                     "before": found.before,
-                    "path": found.path,
+                    "id": found.number,
                     "bytes": found.nbytes,
                 }
             )
@@ -192,12 +195,12 @@ class Checkpointer:
         """Find out, in the background, what a person would call the new constants."""
         for leaf, constant in taken.adopted:
             node = next(n for n, node in enumerate(taken.graph.nodes) if node.leaf == leaf)
-            constant.path = first_paths(taken.graph, {node}).get(node, "")
             self._tell(
                 {
                     "t": "constant",
+                    "id": constant.number,
                     "take": taken.number,
-                    "path": constant.path,
+                    "path": first_paths(taken.graph, {node}).get(node, ""),
                     "bytes": constant.nbytes,
                 }
             )

@@ -27,6 +27,7 @@ from flor_trace.state.codecs import (
     weak,
 )
 from flor_trace.state.codecs.base import Codec, Plan
+from flor_trace.state.codecs.plugins import PLUGINS
 from flor_trace.state.naming import namespace, type_name
 
 _by_kind: dict[str, Codec] = {}
@@ -52,6 +53,25 @@ def load_libraries() -> None:
             _loaded.add(library)
             _add(load(library))
             _plans.clear()
+    for what, codecs in PLUGINS.due():
+        wrong = _clash(codecs)
+        if wrong is None:
+            _add(codecs)
+            _plans.clear()
+        else:
+            PLUGINS.problems.append((what, wrong))
+
+
+def _clash(codecs: tuple[Codec, ...]) -> str | None:
+    """Return what the codecs of others would take from those that are there, or None."""
+    kinds = [kind for codec in codecs for kind in (codec.kind, *codec.also)]
+    for kind in kinds:
+        if kind in _by_kind or kinds.count(kind) > 1:
+            return f"there is a codec of the kind {kind!r} already"
+    for cls in [cls for codec in codecs for cls in (*codec.exact, *codec.bases)]:
+        if cls in _exact or cls is object:
+            return f"{type_name(cls)} has a codec already"
+    return None
 
 
 def _numpy(_: str) -> tuple[Codec, ...]:
