@@ -58,8 +58,10 @@ def _facts(catalog: Catalog, row: RunRow) -> dict[str, Any]:
         "python": row.frame.get("python"),
         "config": run.config,
         "loops": loops,
-        "constants": [{"path": each.path, "bytes": each.nbytes} for each in run.constants],
-        "changed": sorted({each.constant.what for each in run.stretches if each.doubtful}),
+        "constants": [{"path": each.path, "bytes": each.nbytes} for each in run.constants.values()],
+        "changed": sorted(
+            {run.constants[each.constant].what for each in run.stretches if each.doubtful}
+        ),
         "left_alone": [
             {"module": frame["module"], "code": name, "why": why}
             for frame in frames

@@ -123,7 +123,7 @@ def _unconfirmed(outcome: Outcome, wanted: set[int]) -> list[str]:
     used = sorted(i + 1 for i in wanted if not stage.states[i + 1].confirmed)
     if not used:
         return []
-    names = ", ".join(sorted({each.what for each in outcome.run.constants})) or "a large buffer"
+    names = ", ".join(sorted({each.what for each in outcome.run.constants.values()}))
     return [
         f"the checkpoints of {stage.loop.key} at the boundaries {', '.join(map(str, used))} hold "
         f"{names} as it was when it was last looked at, and nobody could look again afterwards: "

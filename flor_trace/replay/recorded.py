@@ -73,10 +73,11 @@ class Constant:
 class Stretch:
     """Takes between two others that relied on a constant, and should not have."""
 
-    constant: Constant
+    constant: int  #: its number
     doubtful: bool  #: it was not constant; else nobody could look
     after: int
     before: int
+    nbytes: int
 
 
 class RecordedRun:
@@ -94,7 +95,7 @@ class RecordedRun:
         self.values: dict[Path, dict[str, Scalar]] = {}
         self.targets: dict[Path, Scalar | None] = {}
         self.exit: Mapping[str, Any] | None = None
-        self.constants: list[Constant] = []
+        self.constants: dict[int, Constant] = {}
         self.stretches: list[Stretch] = []
         self._confirmed = -1  #: the last take by which no other stretch can be found
         self._takes: dict[tuple[int, int], int] = {}  #: by loop and boundary, if it assumed a thing
@@ -176,7 +177,7 @@ class RecordedRun:
             self._takes[place] = frame["take"]
 
     def _read_constant(self, frame: Mapping[str, Any]) -> None:
-        self.constants.append(Constant(frame["path"], frame["bytes"]))
+        self.constants[frame["id"]] = Constant(frame["path"], frame["bytes"])
 
     def _read_confirmed(self, frame: Mapping[str, Any]) -> None:
         self._confirmed = max(self._confirmed, frame["take"])
@@ -184,10 +185,11 @@ class RecordedRun:
     def _read_doubtful(self, frame: Mapping[str, Any]) -> None:
         self.stretches.append(
             Stretch(
-                Constant(frame["path"], frame["bytes"]),
+                frame["id"],
                 frame["t"] == "doubtful",
                 frame["after"],
                 frame["before"],
+                frame["bytes"],
             )
         )
 
@@ -195,6 +197,8 @@ class RecordedRun:
 
     def _judge_states(self) -> None:
         """Take the doubtful checkpoints away, and mark the unconfirmed ones."""
+        for each in self.stretches:  # the name is found in the background, and may be missing
+            self.constants.setdefault(each.constant, Constant("", each.nbytes))
         for (number, boundary), take in self._takes.items():
             run = self.outermost[number]
             bad = [each for each in self.stretches if each.after < take < each.before]

@@ -51,7 +51,7 @@ class Finding:
     kind: Literal["doubtful", "unconfirmed"]
     after: int
     before: int
-    path: str
+    number: int  #: of the constant
     nbytes: int
 
 
@@ -68,7 +68,7 @@ class Constant:
         "blocks",
         "digest",
         "nbytes",
-        "path",
+        "number",
         "seen",
     )
 
@@ -77,7 +77,7 @@ class Constant:
     ) -> None:
         self.digest = digest
         self.nbytes = len(view)
-        self.path = ""  #: for people; found later
+        self.number = -1  #: among all constants of the run
         self._sizes = sizes
         self._below = below
         count = -(-self.nbytes // sizes.block)
@@ -172,6 +172,7 @@ class Constants:
         self._refuted: set[Place] = set()
         self._agreeing = AGREEING
         self._findings: list[Finding] = []
+        self._count = 0
         self._last = -1  #: the last take that gave digests
         self.take = -1
         self.assumed = 0  #: bytes that this take relied on without looking at them
@@ -276,6 +277,7 @@ class Constants:
             # Other threads may write: the blocks are those of the digest only if nobody did.
             if self._hash(view) == now:
                 self._constants[place] = constant
+                constant.number, self._count = self._count, self._count + 1
                 self.adopted.append((n, constant))
                 return now
             now, count = self._hash(view), 1
@@ -315,7 +317,7 @@ class Constants:
         """Note that takes after `after` relied on what cannot be known; return whether some did."""
         if after >= self._last:
             return False
-        self._findings.append(Finding(kind, after, self.take, constant.path, constant.nbytes))
+        self._findings.append(Finding(kind, after, self.take, constant.number, constant.nbytes))
         self._agreeing = min(2 * self._agreeing, MOST_AGREEING)
         return True
 
