@@ -149,10 +149,12 @@ def try_out(
     found: dict[int, list[str]] = {}
     remaining = sorted(boundaries)
     while remaining:
-        with _journey(store, run, stage, remaining, go_on=False) as (scratch, status, report):
+        # The first iteration always runs when the state before it was put in place.
+        leg = remaining[:1] if remaining[0] == 0 else remaining
+        with _journey(store, run, stage, leg, go_on=False) as (scratch, status, report):
             found |= {int(k): each for k, each in report["states"].items()}
             remaining = [k for k in remaining if k not in found]
-            if remaining:
+            if any(k not in found for k in leg):
                 at = report["boundary"]
                 stuck = at if at in remaining else remaining[0]
                 tail = (scratch / "stderr").read_text(errors="replace").splitlines()[-1:]

@@ -32,7 +32,7 @@ TORCH = (
 
 #: Programs that cannot be continued exactly, and what doctor says of them.
 NOT_EXACT = {
-    "best_on_disk.py": "status",  # files that the skipped iterations wrote are not there
+    "best_on_disk.py": "prints",  # files that the skipped iterations wrote are not there
     "entropy.py": "state",  # its generator is seeded by the operating system
 }
 #: The same, with torch.

@@ -39,7 +39,9 @@ def update(config, state, gradient):
         case Method.SGD:
             change = gradient
         case Method.ADAM:
-            change = state.m / (1 - b1**state.steps) / (np.sqrt(state.v / (1 - b2**state.steps)) + 1e-8)
+            change = (
+                state.m / (1 - b1**state.steps) / (np.sqrt(state.v / (1 - b2**state.steps)) + 1e-8)
+            )
         case Method.SIGN:
             change = np.sign(state.m)
     state.weights = state.weights - config.lr * change

@@ -59,6 +59,8 @@ for epoch in range(7):
         G.eval()
         samples.append(G(fixed_noise))
         G.train()
-    print(f"epoch {epoch} D {loss_d.item():.8f} G {loss_g.item():.8f} {samples[-1].mean().item()!r}")
+    print(
+        f"epoch {epoch} D {loss_d.item():.8f} G {loss_g.item():.8f} {samples[-1].mean().item()!r}"
+    )
 
 print("drift", (samples[-1] - samples[0]).norm().item())

@@ -24,7 +24,9 @@ class Runner:
     def __init__(self):
         x = torch.randn(100, 5)
         y = x @ torch.randn(5, 1) + 0.1 * torch.randn(100, 1)
-        self.feed = Feed(DataLoader(TensorDataset(x, y), batch_size=16, shuffle=True, drop_last=True))
+        self.feed = Feed(
+            DataLoader(TensorDataset(x, y), batch_size=16, shuffle=True, drop_last=True)
+        )
         self.model = nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 1))
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=0.01)
         self.losses = []

@@ -25,9 +25,7 @@ for epoch in range(8):
         scaler.partial_fit(train_x[part])
         for model in models.values():
             model.partial_fit(scaler.transform(train_x[part]), train_y[part], classes=[0, 1])
-    scores = {
-        name: model.score(scaler.transform(test_x), test_y) for name, model in models.items()
-    }
+    scores = {name: model.score(scaler.transform(test_x), test_y) for name, model in models.items()}
     loss = log_loss(test_y, models["sgd"].predict_proba(scaler.transform(test_x)))
     history.append((epoch, loss, scores))
     print(f"epoch {epoch} log loss {loss!r} " + " ".join(f"{k}={v:.4f}" for k, v in scores.items()))

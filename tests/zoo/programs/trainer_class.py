@@ -73,7 +73,9 @@ class Trainer:
             self.train_epoch()
             self.history["loss"].append(self.meter.mean)
             self.history["lr"].append(self.scheduler.get_last_lr()[0])
-            print(f"epoch {epoch}: {self.meter.mean!r} lr {self.history['lr'][-1]} step {self.step}")
+            print(
+                f"epoch {epoch}: {self.meter.mean!r} lr {self.history['lr'][-1]} step {self.step}"
+            )
         return min(self.history["loss"])
 
 
