@@ -20,10 +20,11 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "codecs.md"
 def install(tmp_path, monkeypatch):
     """Install a distribution that offers codecs; all is forgotten after the test."""
     tables = {name: dict(getattr(registry, name)) for name in ("_by_kind", "_exact", "_bases")}
-    before = set(sys.modules)
+    loaded, own = set(registry._loaded), set()
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def run(entries, **modules):
+        own.update(modules)
         for name, text in modules.items():
             (tmp_path / f"{name}.py").write_text(text)
         info = tmp_path / "offered-1.0.dist-info"
@@ -42,8 +43,10 @@ def install(tmp_path, monkeypatch):
         getattr(registry, name).clear()
         getattr(registry, name).update(table)
     registry._plans.clear()
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
+    registry._loaded.clear()
+    registry._loaded.update(loaded)
+    for name in own:
+        sys.modules.pop(name, None)
 
 
 def example():

@@ -140,6 +140,8 @@ def _choose(cls: type) -> Codec:
     codec = _exact.get(cls) or (None if issubclass(cls, enum.Enum) else kept.choose(cls))
     if codec is not None:
         return codec
+    if issubclass(cls, type):
+        return _exact[type]  # whatever its metaclass, and even if `typing` defines that
     if "n_sequence_fields" in vars(cls) or kept.describes_itself(cls):
         return reduced.REDUCED  # among them time.struct_time: a tuple with hidden fields
     for base in cls.__mro__[1:]:
