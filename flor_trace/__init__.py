@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["DATA_PREP", "Artifact", "full_pivot", "log_records", "pivot", "replay"]
+__all__ = ["DATA_PREP", "Artifact", "changes", "full_pivot", "log_records", "pivot", "replay"]
 
 if TYPE_CHECKING:
-    from flor_trace.api import DATA_PREP, Artifact, full_pivot, log_records, pivot, replay
+    from flor_trace.api import DATA_PREP, Artifact, changes, full_pivot, log_records, pivot, replay
 
 
 def __getattr__(name: str) -> Any:

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flor_trace import settings
-from flor_trace.errors import Diverged, ReplayError, StoreFormatError
+from flor_trace.errors import Diverged, ReplayError, StoreFormatError, UsageError
 from flor_trace.history import frames
 from flor_trace.history.catalog import Catalog
 from flor_trace.history.frames import DATA_PREP, Artifact
+from flor_trace.history.runid import resolve_run
 from flor_trace.history.snapshot import project_root
+from flor_trace.replay.changing import Between, changed_between
 from flor_trace.replay.engine import carry_out_all, prepare, read_probe
+from flor_trace.replay.recorded import RecordedRun
 from flor_trace.store.layout import Store, open_store
 from flor_trace.store.reader import PackReader
 from flor_trace.types import Address
@@ -21,7 +24,7 @@ from flor_trace.types import Address
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DATA_PREP", "Artifact", "full_pivot", "log_records", "pivot", "replay"]
+__all__ = ["DATA_PREP", "Artifact", "changes", "full_pivot", "log_records", "pivot", "replay"]
 
 
 def find_store(path: str | Path | None = None) -> Store:
@@ -81,6 +84,46 @@ def full_pivot(
 def pivot(*names: str, store: str | Path | None = None) -> pd.DataFrame:
     """The named values and dimensions as columns, after `DATA_PREP` and the dimensions."""
     return frames.pivot(open_catalog(store), *names, reader=_reader(store))
+
+
+def changes_between(
+    run: str, *, store: str | Path | None = None, **coordinate: object
+) -> list[Between]:
+    """What the loops of a run changed between checkpoints; see `changes`."""
+    catalog = open_catalog(store)
+    runid = resolve_run(run, {row.runid: row.name for row in catalog.runs()})
+    if len(coordinate) > 1:
+        raise UsageError("give one loop at most, as in changes(run, epoch=3)")
+    dimension, value = next(iter(coordinate.items()), (None, None))
+    return changed_between(
+        RecordedRun(catalog.frames(runid)),
+        _reader(store),
+        dimension=dimension,
+        value=None if value in (None, "") else str(value),
+    )
+
+
+def changes(run: str, *, store: str | Path | None = None, **coordinate: object) -> pd.DataFrame:
+    """What the loops of a run changed, one row for each changed place.
+
+    Columns: loop, first, last (boundaries that were compared), path, what, detail. With
+    ``epoch=3`` only that iteration, as nearly as checkpoints enclose it; without, from the first
+    to the last checkpoint of every loop.
+
+    Raises:
+        UsageError: if there is no such loop or iteration.
+        NothingMatched: if there is no such run, or no two checkpoints to compare.
+        StoreError: if a checkpoint cannot be read.
+
+    """
+    import pandas as pd  # noqa: PLC0415
+
+    found = [
+        (each.dimension, each.first, each.last, change.path, change.what, change.detail)
+        for each in changes_between(run, store=store, **coordinate)
+        for change in each.changes
+    ]
+    return pd.DataFrame(found, columns=["loop", "first", "last", "path", "what", "detail"])
 
 
 def replay(

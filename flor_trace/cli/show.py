@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from flor_trace.api import open_catalog
+from flor_trace.cli.changes import show_changes
 from flor_trace.cli.ls import reached
 from flor_trace.cli.options import parser
 from flor_trace.cli.output import duration, plain
@@ -28,7 +29,24 @@ def main(arguments: Sequence[str]) -> int:
     """Show one run."""
     command = parser("show", "Show one run: configuration, loops, checkpoints, what was lost.")
     command.add_argument("run", help="its name, its id, or a beginning or end of the id")
+    command.add_argument(
+        "--changes",
+        nargs="?",
+        const="",
+        metavar="epoch=3",
+        help="what the loops changed, or that iteration, as told by its checkpoints",
+    )
+    command.add_argument("--all", action="store_true", help="with --changes: every single path")
     options = command.parse_args(arguments)
+    if options.changes is not None:
+        show_changes(
+            options.run,
+            options.changes,
+            store=options.store,
+            every=options.all,
+            as_json=options.json,
+        )
+        return 0
     catalog = open_catalog(options.store)
     rows = {row.runid: row for row in catalog.runs()}
     runid = resolve_run(options.run, {key: row.name for key, row in rows.items()})
