@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO ?= .demo
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check bench bench-cost bench-state sanitize soak soak-short clean install
+.PHONY: demo test check bench bench-cost bench-state sanitize soak soak-short zoo clean install
 
 demo: $(VENV)/.installed
 	examples/demo.sh $(abspath $(BIN))/python $(DEMO)
@@ -68,6 +68,10 @@ $(VENV)/.installed: $(VENV)/.torch $(SOURCES)
 $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml setup.py $(wildcard native/*.c native/*.h)
 	$(INSTALL) -e ".[examples,dev]"
 	touch $@
+
+# Every program of the zoo from every checkpoint, with one and with two threads: half an hour.
+zoo: $(VENV)/.installed-dev
+	FLOR_TRACE_ZOO=all $(BIN)/python -m pytest -n auto tests/zoo
 
 clean:
 	rm -rf $(VENV) $(DEMO) .soak .sanitize build flor_trace/*.so *.egg-info
