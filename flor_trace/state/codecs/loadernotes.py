@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import sys
 from collections.abc import Iterable
 from types import FunctionType, ModuleType
@@ -139,43 +138,29 @@ def _note_beginning(iterator: Any, *_: object) -> None:
 
 
 def snapshot(owner: Any) -> Snapshot:
-    """Return the state of every process-wide generator, and of those that `owner` shuffles with."""
-    found: Snapshot = [(random._inst, random.getstate())]
-    mtrand: Any = sys.modules.get("numpy.random.mtrand")
-    if mtrand is not None:
-        found.append((mtrand._rand, mtrand._rand.get_state(legacy=False)))
+    """Return the states of torch's own generator and of those that `owner` shuffles with.
+
+    Samplers whose order is settled draw from no others, and workers seed theirs anew.
+    """
     torch: Any = sys.modules["torch"]
     generators = {id(torch.default_generator): torch.default_generator}
     for holder in (owner, *samplers(owner)):
         own = space_of(holder).get("generator")
         if isinstance(own, torch.Generator):
             generators[id(own)] = own
-    return found + [(own, own.get_state()) for own in generators.values()]
+    return now((own, None) for own in generators.values())
 
 
 def put_back(states: Iterable[tuple[Any, Any]]) -> None:
     """Set each generator to the state noted for it."""
     for generator, state in states:
-        if isinstance(generator, random.Random):
-            generator.setstate(state)
-        else:
-            generator.set_state(state)
+        generator.set_state(state)
 
 
 def now(states: Iterable[tuple[Any, Any]]) -> Snapshot:
     """Return the present states of the same generators."""
-    return [
-        (generator, _state_of(generator))
-        for generator in {id(generator): generator for generator, _ in states}.values()
-    ]
-
-
-def _state_of(generator: Any) -> Any:
-    if isinstance(generator, random.Random):
-        return generator.getstate()
-    if type_name(type(generator)).startswith("numpy"):
-        return generator.get_state(legacy=False)
-    return generator.get_state()
+    found = {id(generator): generator for generator, _ in states}
+    return [(generator, generator.get_state()) for generator in found.values()]
 
 
 def samplers(owner: Any) -> list[Any]:
