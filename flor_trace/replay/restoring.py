@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -51,9 +53,10 @@ class StateKeeper:
 
         """
         saved = decode(self._store.get(state.manifest))
+        _import_generators(saved)
         stack = frames(self._modules.filenames)
         namespaces = self._modules.namespaces()
-        live = roots(stack, namespaces)
+        live = roots(stack, namespaces, self._modules.filenames)
         _check_stack(saved, live)
         values = restore(saved, live, self._store.get, relocate=self._relocate)
         _set_globals(values, live, namespaces)
@@ -107,7 +110,7 @@ class StateKeeper:
 
     def _capture(self) -> tuple[Graph, list[Digest]]:
         stack = frames(self._modules.filenames) or [_NO_FRAME]
-        live = roots(stack, self._modules.namespaces())
+        live = roots(stack, self._modules.namespaces(), self._modules.filenames)
         graph = capture(
             live,
             relocate=self._relocate,
@@ -115,6 +118,13 @@ class StateKeeper:
             ignore=self._clocks,
         )
         return graph, [Digest(each) for each in digest_many(leaf_bytes(graph))]
+
+
+def _import_generators(saved: Graph) -> None:
+    """Import what has a process-wide generator: the recorded loop may have been the first to."""
+    for root, library in (("rng:numpy", "numpy.random"), ("rng:torch", "torch")):
+        if root in saved.roots and library not in sys.modules:
+            importlib.import_module(library)
 
 
 def _digest_of(leaf: memoryview | Address) -> Digest:

@@ -120,8 +120,10 @@ def _environment(threads: int) -> dict[str, str]:
 def sample(
     checkpoints: list[tuple[OutermostRun, SavedState]], count: int
 ) -> list[tuple[OutermostRun, SavedState]]:
-    """The first, the last, and some between them, evenly."""
+    """The first, the last, and some between them, evenly; if only one, that in the middle."""
     if len(checkpoints) <= count:
         return checkpoints
     last = len(checkpoints) - 1
+    if count == 1:
+        return [checkpoints[last // 2]]
     return [checkpoints[round(n * last / (count - 1))] for n in range(count)]
