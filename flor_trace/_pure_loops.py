@@ -319,6 +319,11 @@ class LoopIter(LoopFrame):
         remaining: int = self._inner.__length_hint__()
         return remaining + self._n - self._offset
 
+    @property
+    def iterator(self) -> Any:
+        """What a `for` loop draws from, or None."""
+        return self._inner
+
     def lookup(self, names: tuple[str, ...], /) -> tuple[Any, ...]:
         """The values of these variables of the loop's frame; UNBOUND for those without."""
         check_names("lookup()", names)

@@ -167,6 +167,14 @@ static PyMemberDef members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 
+/* While pending, `inner` is still the iterable, and so it is here. */
+static PyObject *
+get_iterator(PyObject *op, void *Py_UNUSED(closure))
+{
+    PyObject *inner = ((LoopIter *)op)->inner;
+    return Py_NewRef(inner == NULL ? Py_None : inner);
+}
+
 static PyGetSetDef computed[] = {
     {"n", get_n, set_n, PyDoc_STR("How many iterations have begun."), NULL},
     {"quiet", get_quiet, set_quiet, PyDoc_STR("Whether nothing of it is reported any more."), NULL},
@@ -175,6 +183,7 @@ static PyGetSetDef computed[] = {
      NULL},
     {"expected", get_expected, NULL,
      PyDoc_STR("How many items there are in all, or -1 when that cannot be known."), NULL},
+    {"iterator", get_iterator, NULL, PyDoc_STR("What a `for` loop draws from, or None."), NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

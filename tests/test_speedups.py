@@ -326,7 +326,7 @@ def test_the_attributes_of_a_loop_are_checked(twin, events):
     for name, value in [("n", "1"), ("n", None), ("quiet", 1)]:
         with pytest.raises(TypeError):
             setattr(loop, name, value)
-    for name in ("site", "expected"):
+    for name in ("site", "expected", "iterator"):
         with pytest.raises(AttributeError):
             setattr(loop, name, 1)
 

@@ -149,7 +149,7 @@ class Checkpointer:
     def _capture(self, clocks: frozenset[str]) -> Graph:
         stack = frames(self._modules.filenames) or [_NO_FRAME]
         return capture(
-            roots(stack, self._modules.namespaces()),
+            roots(stack, self._modules.namespaces(), self._modules.filenames),
             relocate=self._relocate,
             is_project_file=self._is_project_file,
             ignore=clocks,

@@ -22,6 +22,8 @@ JUDGE_EVERY = 1024
 _SUSPENDING = 0x20 | 0x80 | 0x200  # inspect.CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
 
 
+_NOT_YET: Any = object()
+
 running: Callable[[], list[LoopIter]] = _speedups.running
 
 
@@ -74,7 +76,8 @@ class Instance:
     the same outer iteration, so that a loop run twice there is not taken for one.  `under` are the
     iterations of `outer` when this one's began: the body of a generator ends under the next
     iteration of the loop that consumes it, but what it stored belongs to the item it gave.
-    `values` are what the targets of `outer` held in these iterations; None where they still do.
+    `values` are what the targets of `outer` held in these iterations; None where they still do,
+    and `_NOT_YET` for the loop that draws the item from the generator.
     """
 
     __slots__ = (
@@ -106,7 +109,7 @@ class Instance:
         self.loop = loop
         self.outer = outer
         self.under = iterations_of(outer)
-        self.values: list[Scalar | None] | None = None
+        self.values: list[Any] | None = None
         self.nth = nth
         self.started = self.since = now
         self.seconds = 0.0  #: spent in its iterations, without what we did meanwhile
@@ -223,7 +226,7 @@ class Nest:
             return None
         instance = li.tag = Instance(self, loop, outer, nth, now)
         if outer and suspends(li):
-            instance.values = outer_values(instance)
+            instance.values = _values_so_far(instance)
         loop.entries += 1
         if loop.watched and self._probing:
             for each in outer:
@@ -326,7 +329,28 @@ def suspends(li: LoopIter) -> bool:
 def _note_outer(instance: Instance) -> None:
     instance.under = iterations_of(instance.outer)
     if instance.values is not None:
-        instance.values = outer_values(instance)
+        instance.values = _values_so_far(instance)
+
+
+def _values_so_far(instance: Instance) -> list[Any]:
+    """As `outer_values`, but for loops that draw their next item: their targets are not set yet."""
+    drawing = {li.tag for li in running() if li.tag is not None and li.n == li.tag.iteration}
+    values = outer_values(instance)
+    return [
+        _NOT_YET if outer in drawing else value
+        for outer, value in zip(instance.outer, values, strict=True)
+    ]
+
+
+def values_of_row(instance: Instance) -> list[Scalar | None]:
+    """What the targets of the loops around `instance` held in the iteration that has just ended."""
+    now = outer_values(instance)
+    if instance.values is None:
+        return now
+    return [
+        later if value is _NOT_YET else value
+        for value, later in zip(instance.values, now, strict=True)
+    ]
 
 
 def iterations_of(instances: tuple[Instance, ...]) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from flor_trace._speedups import Columns, LoopIter
 from flor_trace.hints import Any
 from flor_trace.history.columns import PACK_FROM, packed
-from flor_trace.runtime.nest import Instance, Loop, outer_values, suspends
+from flor_trace.runtime.nest import Instance, Loop, suspends, values_of_row
 from flor_trace.types import Scalar
 
 #: Rows of one batch; a batch also ends with its loop and when an outer loop goes on.
@@ -44,8 +44,7 @@ class Rows:
         self._place(instance)
 
     def _place(self, instance: Instance) -> None:
-        known = instance.values
-        self.outer: list[Scalar | None] = outer_values(instance) if known is None else known
+        self.outer: list[Scalar | None] = values_of_row(instance)
         self.instances = instance.outer  # a generator may go on under another loop
         self.outer_iterations = instance.under
 

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from types import BuiltinFunctionType, CellType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CellType, FunctionType, GeneratorType, ModuleType
 
+from flor_trace._speedups import running
 from flor_trace.hints import Any
 from flor_trace.state.rng import rng_roots
 from flor_trace.types import StackFrame
+
+#: Iterators that draw from others as they go, and keep nothing back.
+_THROUGH = (enumerate, zip, map, filter)
 
 _ATOMS = (bool, int, float, complex, str, bytes, type(None))
 _FIXED = (ModuleType, BuiltinFunctionType, type)
 
 
-def roots(stack: Sequence[StackFrame], modules: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+def roots(
+    stack: Sequence[StackFrame],
+    modules: Mapping[str, dict[str, Any]],
+    filenames: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
     """Root name to object, for the frames of the program (innermost first) and its modules.
 
     ``local:x`` is a local of the innermost frame, ``caller:0:main:x`` one of a frame around it
     (counted from the outermost), ``global:train.py:x`` a module's, ``rng:torch`` a generator's
-    state.  Immutable locals of callers are left out: nothing that the loop runs can see or
+    state, ``iterator:0:batches`` a generator of the program's `filenames` that a running loop
+    draws from.  Immutable locals of callers are left out: nothing that the loop runs can see or
     change them, unless they are cells.
     """
     found: dict[str, Any] = {}
@@ -32,12 +42,45 @@ def roots(stack: Sequence[StackFrame], modules: Mapping[str, dict[str, Any]]) ->
         for name, value in names.items():
             if not _is_fixed(value) and (name in cells or not isinstance(value, _ATOMS)):
                 found[f"caller:{depth}:{code.co_qualname}:{name}"] = value
+    found.update(_globals(modules))
+    for number, generator in enumerate(_generators(stack, filenames)):
+        found[f"iterator:{number}:{generator.gi_code.co_qualname}"] = generator
+    found.update(rng_roots())
+    return found
+
+
+def _globals(modules: Mapping[str, dict[str, Any]]) -> Iterator[tuple[str, Any]]:
     for module, names in modules.items():
         for name, value in list(names.items()):
             if not name.startswith("__") and not _is_fixed(value):
-                found[f"global:{module}:{name}"] = value
-    found.update(rng_roots())
-    return found
+                yield f"global:{module}:{name}", value
+
+
+def _generators(
+    stack: Sequence[StackFrame], filenames: frozenset[str]
+) -> Iterator[GeneratorType[Any, Any, Any]]:
+    """What the loops of running frames draw from, itself or by way of `enumerate` and the like.
+
+    A replay steps through a loop to get to a boundary; that leaves a generator where it was, but
+    not with the variables that it had.
+    """
+    codes = {code for code, *_ in stack}
+    for loop in running():
+        found: Any = loop.iterator
+        for each in (found, *_drawn_from(found)):
+            if (
+                type(each) is GeneratorType
+                and loop.code() in codes
+                and each.gi_code.co_filename in filenames
+            ):
+                yield each
+
+
+def _drawn_from(iterator: Any) -> list[Any]:
+    if type(iterator) not in _THROUGH:
+        return []
+    found = gc.get_referents(iterator)
+    return found + [each for inner in found if type(inner) is tuple for each in inner]
 
 
 def local_names(frame: StackFrame) -> dict[str, Any]:
