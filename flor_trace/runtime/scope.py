@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice, starmap, takewhile
 from types import BuiltinFunctionType, CellType, FunctionType, GeneratorType, ModuleType
 
 from flor_trace._speedups import running
@@ -13,7 +14,8 @@ from flor_trace.state.rng import rng_roots
 from flor_trace.types import StackFrame
 
 #: Iterators that draw from others as they go, and keep nothing back.
-_THROUGH = (enumerate, zip, map, filter)
+_THROUGH = (enumerate, zip, map, filter, tuple, chain, islice, starmap, takewhile)
+_MOST_SOURCES = 64
 
 _ATOMS = (bool, int, float, complex, str, bytes, type(None))
 _FIXED = (ModuleType, BuiltinFunctionType, type)
@@ -67,7 +69,7 @@ def _generators(
     codes = {code for code, *_ in stack}
     for loop in running():
         found: Any = loop.iterator
-        for each in (found, *_drawn_from(found)):
+        for each in _sources(found):
             if (
                 type(each) is GeneratorType
                 and loop.code() in codes
@@ -76,11 +78,13 @@ def _generators(
                 yield each
 
 
-def _drawn_from(iterator: Any) -> list[Any]:
-    if type(iterator) not in _THROUGH:
-        return []
-    found = gc.get_referents(iterator)
-    return found + [each for inner in found if type(inner) is tuple for each in inner]
+def _sources(iterator: Any) -> list[Any]:
+    """The iterator and those that it draws from, from the outside in."""
+    found = [iterator]
+    for each in found:
+        if type(each) in _THROUGH and len(found) < _MOST_SOURCES:
+            found += gc.get_referents(each)
+    return found
 
 
 def local_names(frame: StackFrame) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 from harness import Project
 
 PROGRAM = """
-import random, time
+import itertools, random, time
 
 import numpy as np
 
@@ -35,6 +35,7 @@ main()
 """
 DRAW = {
     "enumerated": "enumerate(batches(x, 7))",
+    "sliced": "enumerate(itertools.islice(batches(x, 7), 60))",
     "zipped": "zip(range(99), batches(x, 7))",
     "itself": "((n, b) for n, b in enumerate(batches(x, 7)))",
 }

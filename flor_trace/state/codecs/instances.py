@@ -11,6 +11,8 @@ from flor_trace.state.graph import FREE_ATOMS, Node, Ref
 
 _POINTER = object.__basicsize__ // 2
 _ABSENT: Any = object()
+#: Attributes that are addresses: of the compiled wrapper round a module, in torch.
+_NOT_STATE = ("_torchdynamo_wrapper_id",)
 _dict_of = object.__getattribute__
 
 
@@ -40,6 +42,8 @@ def attributes(obj: Any, plan: Plan) -> dict[str, Any]:
             found[name] = member.__get__(obj)
         except AttributeError:
             continue
+    for name in _NOT_STATE:
+        found.pop(name, None)
     return found
 
 
@@ -111,6 +115,7 @@ def set_attributes(obj: Any, wanted: dict[str, Any]) -> None:
     if space is obj:
         return
     values = {name: value for name, value in wanted.items() if name not in slots}
+    values |= {name: space[name] for name in _NOT_STATE if name in space}
     if list(space) != list(values):
         space.clear()
     space.update(values)
