@@ -38,7 +38,7 @@ NOT_EXACT = {
 }
 #: The same, with torch.
 NOT_EXACT_TORCH = {
-    "compiled.py": "cannot be made",  # what torch.compile makes inside of the loop cannot be made again
+    "compiled.py": "cannot be made",  # it is compiled inside of the loop
 }
 
 
