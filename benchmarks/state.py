@@ -4,6 +4,7 @@
 
 hash: large buffers, against the fastest sum of the same bytes, which are in no cache (needs cc).
 tensors: 10,000 small ones, against the Python that the C extension stands for.
+containers: a million plain scalars, against the Python twin and pickle.
 model: 10,000 parameters with gradients and Adam's state, against Python and state_dict().
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import json
+import pickle
 import shutil
 import subprocess
 import tempfile
@@ -22,11 +24,12 @@ from typing import Any
 import numpy as np
 from measuring import Row, Way, in_turns
 
-from flor_trace import _pure_hash
+from flor_trace import _pure_hash, _pure_pack
 from flor_trace._speedups import digest_many
 from flor_trace.state.capture import _Walk, capture
 from flor_trace.state.codecs.registry import load_libraries, plan_for
 from flor_trace.state.digests import leaf_bytes
+from flor_trace.state.packmemory import PackMemory
 
 SUM = Path(__file__).with_name("readsum.c")
 
@@ -143,7 +146,53 @@ def model_rows(quick: bool) -> Iterator[Row]:
     }
 
 
-PARTS = {"hash": hash_rows, "tensors": tensor_rows, "model": model_rows}
+def plain_containers(count: int) -> dict[str, Any]:
+    """Containers of about `count` scalars each."""
+    return {
+        "a list of floats": [n * 0.5 for n in range(count)],
+        "a list of lists of 100 floats": [
+            [n * 0.5 for n in range(100)] for _ in range(count // 100)
+        ],
+        "a list of tuples (int, float, str)": [
+            (n, n * 0.5, f"text {n}") for n in range(count // 3)
+        ],
+        "a list of dicts of five": [
+            {"id": n, "x": n * 0.5, "label": n % 3 == 0, "at": [n, n + 1]}
+            for n in range(count // 5)
+        ],
+        "a set of ints": {n * 7919 for n in range(count)},
+    }
+
+
+def container_rows(quick: bool) -> Iterator[Row]:
+    """Plain containers, captured; again when nothing changed; and by the Python twin."""
+    count = 10_000 if quick else 1_000_000
+    for name, value in plain_containers(count).items():
+        memory = PackMemory()
+        for _ in range(3):
+            capture({"x": value}, memory=memory)
+        found = least(
+            2 if quick else 5,
+            ours=lambda value=value: capture({"x": value}),
+            again=lambda value=value, memory=memory: capture({"x": value}, memory=memory),
+            twin=lambda value=value: _pure_pack.Packer({}, (), frozenset()).pack(list(value)),
+            pickled=lambda value=value: pickle.dumps(value, 5),
+        )
+        yield {
+            "subject": f"{name}, {count} scalars: captured",
+            "ms": found["ours"] * 1e3,
+            "ms when unchanged": found["again"] * 1e3,
+            "Python twin / ours": found["twin"] / found["ours"],
+            "pickle / ours": found["pickled"] / found["ours"],
+        }
+
+
+PARTS = {
+    "hash": hash_rows,
+    "tensors": tensor_rows,
+    "model": model_rows,
+    "containers": container_rows,
+}
 
 
 def main() -> None:

@@ -137,6 +137,7 @@ class _Walk:
         self._packer = Packer(self._ids, prefixes, ignore)
         self._owners: list[NodeId] = []
         self._memory = memory
+        memory.begin(ignore)
 
     def pack(self, obj: Any) -> Packing | None:
         """Return a plain list, dict or tuple of many objects as bytes; None for others."""

@@ -30,6 +30,12 @@ class PackMemory:
 
     def __init__(self) -> None:
         self._entries: dict[int, _Entry] = {}
+        self._ignored: frozenset[str] = frozenset()
+
+    def begin(self, ignored: frozenset[str]) -> None:
+        """Forget all if other names are ignored than before: they decide what is packed."""
+        if ignored != self._ignored:
+            self._entries, self._ignored = {}, ignored
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -220,6 +220,17 @@ def test_with_memory_a_capture_sees_what_it_sees_without(rng: random.Random):
         assert bytes_of({"x": data}, memory) == bytes_of({"x": data}, None)
 
 
+@pytest.mark.native
+def test_names_that_are_ignored_from_now_on_are_heeded():
+    data, memory = [{"n": n, "seconds": 0.5} for n in range(3000)], PackMemory()
+    for _ in range(3):
+        capture({"x": data}, memory=memory)
+    ignored = frozenset({"seconds"})
+    graph = capture({"x": data}, memory=memory, ignore=ignored)
+    assert graph.nodes == capture({"x": data}, ignore=ignored).nodes
+    assert PACKED_GRAPH not in kinds(graph)
+
+
 def test_what_is_gone_is_forgotten():
     memory = PackMemory()
     for _ in range(3):
