@@ -333,8 +333,9 @@ def test_loops_leak_nothing(twin):
         gc.collect()
         return sys.getallocatedblocks()
 
+    gc.collect()  # what other tests left with finalizers takes more than one
     before = blocks_after(200)
-    assert abs(blocks_after(600) - before) < 50
+    assert blocks_after(600) - before < 50
 
 
 def test_a_site_gives_the_signs_of_its_loop_in_the_calling_frame(twin, events):
