@@ -75,12 +75,15 @@ def read_tip(git: Git, ref: str) -> Tip | None:
 
 def _resolve(git: Git, ref: str, other: str) -> tuple[str | None, Tip | None]:
     """What `other` names, and the tip of `ref`, from one git process."""
-    asked = (other, ref, f"{ref}^{{tree}}", f"{ref}^1", f"{ref}^2")
+    asked = (other, ref, f"{ref}^{{tree}}", f"{ref}^1", f"{ref}^2", ref)
     feed = "".join(f"{name}\n" for name in asked).encode()
-    out = git.run("cat-file", "--batch-check=%(objectname)", stdin=feed)
-    # What is not there gives a line of several words.
-    given = [None if " " in line else line for line in fsdecode(out).splitlines()]
-    found, commit, tree, *parents = given
+    while True:
+        out = git.run("cat-file", "--batch-check=%(objectname)", stdin=feed)
+        # What is not there gives a line of several words.
+        given = [None if " " in line else line for line in fsdecode(out).splitlines()]
+        found, commit, tree, *parents, again = given
+        if commit == again:  # else somebody advanced the branch, and these are of two commits
+            break
     if commit is None or tree is None:
         return found, None
     return found, Tip(commit, tree, tuple(name for name in parents if name is not None))

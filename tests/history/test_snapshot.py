@@ -17,6 +17,8 @@ import pytest
 
 from flor_trace.errors import SnapshotError
 from flor_trace.history import listing as listing_module
+from flor_trace.history.commits import read_tip
+from flor_trace.history.git import Git
 from flor_trace.history.snapshot import project_root, take_snapshot
 
 Repo = Any  # see conftest.py
@@ -646,3 +648,29 @@ def test_a_store_elsewhere_in_the_project_is_not_saved(repo: Repo) -> None:
         repo.root, store / "code.git", message="m", cache=store / "c.json", env=repo.env
     )
     assert set(repo.files(snapshot.vid)) == {"train.py"}
+
+
+def test_a_tip_is_one_commit_even_when_the_branch_advances_meanwhile(repo: Repo) -> None:
+    populated(repo)
+    names = [repo.git("rev-parse", "HEAD").strip()]
+    for number in range(2):
+        repo.git("commit", "--quiet", "--allow-empty", "-m", str(number))
+        names.append(repo.git("rev-parse", "HEAD").strip())
+    repo.git("branch", "flor.shadow", names[0])
+    first = read_tip(Git(repo.root, env=repo.env), "refs/heads/flor.shadow")
+
+    class Advancing(Git):
+        turns = 0
+
+        def run(self, *arguments: str, **options: Any) -> bytes:
+            if self.turns == 0 and arguments[0] == "cat-file":
+                type(self).turns = 1
+                lines = super().run(*arguments, **options).split(b"\n")
+                lines[1] = names[2].encode()  # read before the others: the commit before
+                return b"\n".join(lines)
+            return super().run(*arguments, **options)
+
+    tip = read_tip(Advancing(repo.root, env=repo.env), "refs/heads/flor.shadow")
+    assert tip == first
+    assert tip is not None
+    assert tip.commit == names[0]
