@@ -14,7 +14,7 @@ import zstandard
 
 from flor_trace._speedups import digest
 from flor_trace.errors import ChunkDamaged, ChunkMissing
-from flor_trace.hints import NewType
+from flor_trace.hints import NamedTuple, NewType
 from flor_trace.records import dataclass
 from flor_trace.types import Address, Digest
 
@@ -43,6 +43,13 @@ _LARGEST_WINDOW = 1 << 27
 _LARGEST_RATIO = 1 << 15
 
 Buffer = bytes | bytearray | memoryview
+
+
+class Base(NamedTuple):
+    """What was stored before in the place of a chunk that is about to be stored."""
+
+    key: Key
+    data: memoryview  #: the same bytes, which do not change while the new chunk is stored
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from flor_trace.errors import ChunkMissing
-from flor_trace.store.framing import Buffer, Key, address_of, flat, key_for, key_of
+from flor_trace.store.framing import Base, Buffer, Key, address_of, flat, key_for, key_of
 from flor_trace.types import Address
 
 
@@ -22,10 +22,12 @@ class MemoryStore:
         """How many bytes all new chunks have taken so far."""
         return self._written
 
-    def put(self, data: Buffer) -> Address:
+    def put(
+        self, data: Buffer, *, key: Key | None = None, base: Base | None = None, raw: bool = False
+    ) -> Address:
         """Keep a copy of contiguous bytes unless there is one, and return their address."""
         view = flat(data)
-        key = key_for(view)
+        key = key_for(view) if key is None else key
         with self._lock:
             if key not in self._chunks:
                 self._chunks[key] = bytes(view)

@@ -13,6 +13,7 @@ from flor_trace.errors import StoreError, StoreNotWritable
 from flor_trace.store import files
 from flor_trace.store.framing import (
     HEADER_SIZE,
+    Base,
     Buffer,
     Key,
     address_of,
@@ -76,15 +77,18 @@ class PackWriter:
         """How many bytes all new chunks have taken so far, headers included."""
         return self._written
 
-    def put(self, data: Buffer) -> Address:
+    def put(
+        self, data: Buffer, *, key: Key | None = None, base: Base | None = None, raw: bool = False
+    ) -> Address:
         """Store contiguous bytes unless they are there already, and return their address.
 
-        The bytes must not change meanwhile. Raises `StoreNotWritable` if they could not be written;
-        the writer can be used further. An address is only good for a manifest once `flush` has
-        returned.
+        The bytes must not change meanwhile. `key` is that of the bytes, if the caller has it. The
+        chunk may be stored as what changed from `base`. With `raw`, nothing is compressed.
+        Raises `StoreNotWritable` if they could not be written; the writer can be used further. An
+        address is only good for a manifest once `flush` has returned.
         """
         view = flat(data)
-        key = key_for(view)
+        key = key_for(view) if key is None else key
         with self._usable():
             known = self._known_keys()
             if key not in known:
