@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 from flor_trace.errors import NothingMatched
+from flor_trace.history.amendments import amendments, replacements
 from flor_trace.history.ingest import Frame, JournalFile, bring_up_to_date, journals_of
 from flor_trace.history.journal import read_journal
 from flor_trace.history.runs import RunRow, read_runs
@@ -123,14 +124,17 @@ class Catalog:
                 "SELECT loop, dims, frame FROM checkpoints WHERE runid = ? ORDER BY id", (runid,)
             ).fetchall()
         )
+        repaired = replacements(self._amendments(runid))
         places = {}
-        for info in (_checkpoint(*row) for row in rows):
+        for info in (_checkpoint(repaired, *row) for row in rows):
             outer = tuple(step.iteration for step in info.outer)
             places[info.loop, outer, info.boundary] = info
         return list(places.values())
 
     def frames(self, runid: str, *types: str) -> list[Frame]:
         """The frames of a run's own journal, as they were written; of some types, or all.
+
+        What became known of the run later comes last.
 
         Raises:
             NothingMatched: if there is no such run.
@@ -140,8 +144,11 @@ class Catalog:
         journals = self._journals(runid)
         if not journals:
             raise _no_run(runid)
-        return [
+        found = [
             frame for journal in journals if not journal.replay for frame in _read(journal, types)
+        ]
+        return found + [
+            frame for frame in self._amendments(runid) if not types or frame["t"] in types
         ]
 
     def replay_frames(self, runid: str, *types: str) -> list[Frame]:
@@ -180,6 +187,13 @@ class Catalog:
         )
         found = [str(text) for (text,) in rows]
         return found + [f"run {row.runid}: {text}" for row in self.runs() for text in row.problems]
+
+    def _amendments(self, runid: str) -> list[Frame]:
+        """What became known of a run after its journal was written."""
+        try:
+            return list(amendments(self._runs_dir / runid))
+        except OSError:
+            return []  # the run was removed a moment ago
 
     def _journals(self, runid: str) -> list[JournalFile]:
         """The journals of one run, without a look at the others."""
@@ -263,7 +277,7 @@ def _span(  # noqa: PLR0913 - these are the columns of the query
     )
 
 
-def _checkpoint(loop: str, dims: str, text: str) -> CheckpointInfo:
+def _checkpoint(repaired: Mapping[str, str], loop: str, dims: str, text: str) -> CheckpointInfo:
     frame: Frame = decode(text)
     outer = tuple(
         Coordinate(dim, at, scalar(value))
@@ -273,7 +287,7 @@ def _checkpoint(loop: str, dims: str, text: str) -> CheckpointInfo:
         LoopKey(loop),
         outer,
         int(frame["boundary"]),
-        Address(frame["manifest"]),
+        Address(repaired.get(frame["manifest"], frame["manifest"])),
         Digest(bytes.fromhex(frame["digest"])),
         tuple(frame.get("opaque", ())),
         float(frame.get("seconds", 0.0)),

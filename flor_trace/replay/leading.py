@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from flor_trace._speedups import LoopIter, Site, set_handler
 from flor_trace.errors import ChunkDamaged, ChunkMissing, FlorTraceError, RestoreError
-from flor_trace.history.journal import read_journal
+from flor_trace.history.amendments import run_frames
 from flor_trace.instrument.hook import install, program_code
 from flor_trace.instrument.select import Project
 from flor_trace.replay.follower import Follower
@@ -32,7 +32,7 @@ from flor_trace.state.restore import restore
 from flor_trace.state.rng import rng_roots
 from flor_trace.store.layout import open_store
 from flor_trace.store.reader import PackReader
-from flor_trace.types import Address, Leaving, LoopInfo, ModuleInfo
+from flor_trace.types import Address, Leaving, LoopInfo, ModuleInfo, RunId
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,7 @@ class Leader:
 
     def __init__(self, errand: Errand) -> None:
         self._store = open_store(Path(errand.store), create=False)
-        journal = self._store.run_dir(errand.runid) / "journal"  # type: ignore[arg-type]
-        self.run = RecordedRun(frame for _, frame in read_journal(journal))
+        self.run = RecordedRun(run_frames(self._store.run_dir(RunId(errand.runid))))
         self._stage = self.run.outermost[errand.stage]
         self._stage_key = self._stage.loop.key
         self._scratch = Path(errand.scratch)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from flor_trace.history.amendments import replacements
 from flor_trace.types import Address, LoopInfo, LoopKey, RunId, Scalar
 
 #: Loop number and iteration, from the outermost loop inwards.
@@ -99,11 +100,13 @@ class RecordedRun:
         self.stretches: list[Stretch] = []
         self._confirmed = -1  #: the last take by which no other stretch can be found
         self._takes: dict[tuple[int, int], int] = {}  #: by loop and boundary, if it assumed a thing
+        self._repaired: list[Mapping[str, Any]] = []
         for frame in frames:
             reader = getattr(self, f"_read_{frame['t']}", None)
             if reader is not None:
                 reader(frame)
         self._judge_states()
+        self._replace_lost()
 
     @property
     def runid(self) -> RunId:
@@ -206,6 +209,18 @@ class RecordedRun:
                 run.doubtful[boundary] = run.states.pop(boundary)
             elif bad or take > self._confirmed:
                 run.states[boundary] = replace(run.states[boundary], confirmed=False)
+
+    def _read_repaired(self, frame: Mapping[str, Any]) -> None:
+        self._repaired.append(frame)
+
+    def _replace_lost(self) -> None:
+        """Where a manifest was lost, take the one that a repair has made of the same state."""
+        found = replacements(self._repaired)
+        for run in self.outermost.values() if found else ():
+            for states in (run.states, run.doubtful):
+                for boundary, state in states.items():
+                    by = found.get(state.manifest, state.manifest)
+                    states[boundary] = replace(state, manifest=Address(by))
 
     def _read_rows(self, frame: Mapping[str, Any]) -> None:
         outer = tuple((number, iteration) for number, iteration, _ in frame["outer"])
