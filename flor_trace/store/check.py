@@ -94,7 +94,7 @@ def _check_structure(file: str, fd: int, length: int, index: Index | None) -> It
             yield Problem(file, "no sound header of it is there", entry.offset, _name(entry))
     if end == length:
         return
-    after = _next_chunk(fd, end, length)
+    after = next_chunk(fd, end, length)
     if after is not None:
         yield Problem(file, f"damaged from there to byte {after}, where sound chunks follow", end)
     elif _is_unfinished(fd, end):
@@ -119,7 +119,7 @@ def _check_data(file: str, fd: int, length: int, index: Index | None) -> Iterato
             yield Problem(file, str(error), entry.offset, _name(entry))
 
 
-def _next_chunk(fd: int, start: int, end: int) -> int | None:
+def next_chunk(fd: int, start: int, end: int) -> int | None:
     """Return where the next sound header after `start` is, or None."""
     position = start
     while position < end:

@@ -107,6 +107,12 @@ class PackReader:
             for name in names:
                 self._look_at(name)
 
+    def learn(self, name: str, entries: Iterable[Entry]) -> None:
+        """Take notice of chunks of a pack that somebody else has found."""
+        with self._lock:
+            self._seen.setdefault(name, _Pack())
+            self._add(name, entries)
+
     def close(self) -> None:
         """Close all files; the reader opens them again if it is used further."""
         with self._lock:
