@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import CodeType
 
-from flor_trace.hints import Any, Literal, NewType, Protocol
+from flor_trace.hints import Any, Literal, NamedTuple, NewType, Protocol
 from flor_trace.records import dataclass
 
 #: 16 bytes: the XXH3-128 hash of some bytes, in canonical (big-endian) order.
@@ -34,6 +34,24 @@ StackFrame = tuple[CodeType, dict[str, Any], dict[str, Any], dict[str, Any]]
 
 #: Scalars that are logged and stored exactly.
 Scalar = bool | int | float | str
+
+
+class Spot(NamedTuple):
+    """A place in a module next to one of its statements."""
+
+    module: str  #: as in `LoopInfo.module`
+    span: Span  #: of the statement
+    before: bool  #: the place is before the statement; else after it
+
+
+class Controls(NamedTuple):
+    """What rewritten code asks for besides reporting its loops: only replays do."""
+
+    loops: frozenset[LoopKey] = frozenset()  #: those that are steered
+    spots: frozenset[Spot] = frozenset()  #: those that are told when the program comes there
+
+
+NO_CONTROLS = Controls()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +98,9 @@ class Hooks(Protocol):
 
     def control(self, loop: LoopInfo) -> Control | None:
         """Give the object that steers this loop's iterations in a replay, or None to leave it."""
+
+    def spot(self, spot: Spot) -> Callable[[], None]:
+        """Give what is called whenever the program comes to one of the `Controls.spots`."""
 
 
 class Control(Protocol):

@@ -6,8 +6,9 @@ import warnings
 from types import CodeType
 
 from flor_trace.instrument.change import TreeChange, compile_plain
-from flor_trace.instrument.markers import QUESTIONS, Marks, Never
+from flor_trace.instrument.markers import QUESTIONS, Marks, Never, Reached
 from flor_trace.instrument.places import NOWHERE, Places, find_places
+from flor_trace.instrument.spots import read_spot
 from flor_trace.records import dataclass, field
 from flor_trace.types import Control, Hooks, ModuleInfo
 
@@ -78,12 +79,16 @@ class _Binder:
         for k, nested, below in inner:
             constants[k] = self.bind(constants[k], below, (*steps, nested))
         for k, part, loop, name in spots:
-            constants[k] = self._site(loop) if part == "site" else self._asked(part, loop, name)
+            constants[k] = self._live(part, loop, name)
         if self.source is not None:
             constants.append(Origin(self.source, steps))
         return code.replace(co_consts=tuple(constants))
 
-    def _asked(self, part: str, loop: int, name: str) -> object:
+    def _live(self, part: str, loop: int, name: str) -> object:
+        if part == "site":
+            return self._site(loop)
+        if part == "spot":
+            return Reached(self.hooks.spot(read_spot(self.info.module, name)))
         control = self._control(loop)
         return Never() if control is None else QUESTIONS[part](control, name)
 

@@ -18,7 +18,7 @@ from flor_trace.instrument.rewritten import Rewritten, columns_are_kept, from_pl
 from flor_trace.pyfacts import CACHE_TAG
 from flor_trace.records import dataclass
 from flor_trace.shadows import OurImports
-from flor_trace.types import LoopKey
+from flor_trace.types import NO_CONTROLS, Controls
 
 #: Raise it whenever the same source has to give other code or other loop descriptions.
 FORMAT = b"3"
@@ -36,7 +36,7 @@ class Unit:
     path: str
     module: str
     optimize: int = -1
-    controls: frozenset[LoopKey] = frozenset()
+    controls: Controls = NO_CONTROLS
     flags: int = 0
     change: TreeChange | None = None
     engine: str = "auto"
@@ -47,7 +47,8 @@ class Unit:
         settings = f"{level} {self.flags} {columns_are_kept()}"
         parts = [FORMAT, __version__.encode(), CACHE_TAG.encode(), MAGIC_NUMBER, settings.encode()]
         parts += [self.path.encode(errors="surrogateescape"), self.module.encode(), self.source]
-        parts += [key.encode() for key in sorted(self.controls)]
+        parts += [key.encode() for key in sorted(self.controls.loops)]
+        parts += [repr(spot).encode() for spot in sorted(self.controls.spots)]
         if self.engine != "auto":
             parts += [b"engine", self.engine.encode()]
         if self.change is not None:

@@ -18,8 +18,9 @@ from flor_trace.instrument.loops import FoundLoop, describe, find_loops, source_
 from flor_trace.instrument.mark import ELSE_JUMPS_OUT, for_location, jumps_out, mark
 from flor_trace.instrument.markers import Marks
 from flor_trace.instrument.rewritten import Rewritten
+from flor_trace.instrument.spots import mark_spots
 from flor_trace.records import dataclass
-from flor_trace.types import Digest, LoopInfo, LoopKey, ModuleInfo, Span
+from flor_trace.types import NO_CONTROLS, Controls, Digest, LoopInfo, LoopKey, ModuleInfo, Span
 
 if TYPE_CHECKING:  # the engines are imported when they are used
     from flor_trace.instrument.flow import Flow
@@ -32,7 +33,7 @@ class _Request:
     path: str
     module: str
     optimize: int
-    controls: frozenset[LoopKey]
+    controls: Controls
     flags: int
     digest: Digest
     change: TreeChange | None
@@ -60,16 +61,17 @@ def compile_module(  # noqa: PLR0913 - most have defaults and go by name
     module: str,
     *,
     optimize: int = -1,
-    controls: frozenset[LoopKey] = frozenset(),
+    controls: Controls = NO_CONTROLS,
     flags: int = 0,
     change: TreeChange | None = None,
     engine: str = "auto",
 ) -> Rewritten:
     """Return the module compiled with reporting loops.
 
-    `path` becomes ``co_filename``; `module` is the path in the project.  Loops whose key is in
-    `controls` also ask a control (see `flor_trace.types.Control`).  `change` is made to the tree
-    before our marks, and the loops are described as the source has them.  `engine` is one of
+    `path` becomes ``co_filename``; `module` is the path in the project.  Of `controls`, the loops
+    also ask a control (see `flor_trace.types.Control`), and the spots of this module tell.
+    `change` is made to the tree before our marks, and the loops are described as the source has
+    them.  `engine` is one of
     `flor_trace.instrument.engines`, and not the one that rewrites nothing.  Whatever cannot be
     rewritten with proof is compiled as it is and named in ``info.left_alone``.
 
@@ -96,7 +98,7 @@ def analyse_module(
     """
     from flor_trace.instrument.flow import analyse  # noqa: PLC0415 - only one engine needs it
 
-    request = _Request(source, path, module, -1, frozenset(), 0, Digest(digest(source)), change)
+    request = _Request(source, path, module, -1, NO_CONTROLS, 0, Digest(digest(source)), change)
     code = request.plain()
     try:
         found = _Found(request, {})
@@ -127,6 +129,9 @@ class _Found:
     def __init__(self, request: _Request, avoid: dict[ScopeKey, str]) -> None:
         self.request = request
         self.tree = request.parse()
+        spots = [spot for spot in request.controls.spots if spot.module == request.module]
+        if spots:
+            mark_spots(self.tree, spots, Marks(request.digest))
         walrus = b":=" in request.source
         self.loops = find_loops(self.tree, walrus=walrus)
         _leave_alone(self.loops, avoid)
@@ -156,7 +161,7 @@ def _rewritten(request: _Request) -> Rewritten:
             for k, loop in enumerate(found.loops)
             if isinstance(loop.node, ast.For) and loop.left_alone is None
         }
-        mark(found.loops, _controlled(found.infos, request.controls), marks)
+        mark(found.loops, _controlled(found.infos, request.controls.loops), marks)
         finisher = Finisher(marks, sites, avoid)
         code = finisher.finish(request.compile(found.tree))
         if not finisher.failed:
@@ -168,7 +173,7 @@ def _rewritten(request: _Request) -> Rewritten:
 
 def _in_source(request: _Request) -> Rewritten:
     found = _Found(request, {})
-    controlled = _controlled(found.infos, request.controls)
+    controlled = _controlled(found.infos, request.controls.loops)
     mark_in_source(found.loops, controlled, Marks(request.digest), request.path)
     return Rewritten(request.compile(found.tree), found.info(found.infos, ()))
 

@@ -16,7 +16,7 @@ from flor_trace.instrument.failures import OUR_FAILURES
 from flor_trace.instrument.load import CodeLoader, OnFailure, program_code, tell
 from flor_trace.instrument.readers import PYTEST_REWRITER, READERS
 from flor_trace.instrument.select import Project
-from flor_trace.types import Hooks, LoopKey
+from flor_trace.types import NO_CONTROLS, Controls, Hooks
 
 if TYPE_CHECKING:  # only the runs that use it import it
     from flor_trace.instrument.tracing import TraceEngine
@@ -203,7 +203,7 @@ def install(
     hooks: Hooks,
     *,
     cache_dir: Path | None,
-    controls: frozenset[LoopKey] = frozenset(),
+    controls: Controls = NO_CONTROLS,
     after_import: Mapping[str, AfterImport] | None = None,
     on_failure: OnFailure = tell,
     engine: str | TraceEngine = "auto",

@@ -14,7 +14,7 @@ from flor_trace.instrument.cache import CodeCache, Unit
 from flor_trace.instrument.change import TreeChange
 from flor_trace.instrument.failures import OUR_FAILURES
 from flor_trace.records import dataclass
-from flor_trace.types import Hooks, LoopKey
+from flor_trace.types import NO_CONTROLS, Controls, Hooks
 
 if TYPE_CHECKING:  # only the runs that use it import it
     from flor_trace.instrument.tracing import TraceEngine
@@ -38,7 +38,7 @@ class CodeLoader:
 
     hooks: Hooks
     cache: CodeCache
-    controls: frozenset[LoopKey]
+    controls: Controls
     on_failure: OnFailure
     engine: str | TraceEngine = "auto"  #: a name that `engines` knows, or what traces instead
 
@@ -94,7 +94,7 @@ def program_code(  # noqa: PLR0913 - most have defaults and go by name
     hooks: Hooks,
     *,
     cache_dir: Path | None = None,
-    controls: frozenset[LoopKey] = frozenset(),
+    controls: Controls = NO_CONTROLS,
     on_failure: OnFailure = tell,
     engine: str | TraceEngine = "auto",
 ) -> CodeType:

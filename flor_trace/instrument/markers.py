@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flor_trace.hints import Literal
 from flor_trace.records import dataclass
 from flor_trace.types import Control, Digest
 
 #: What a marker stands for: a loop's site, a pass of a ``while``, the normal end of a ``while``,
-#: and the four questions that replayed code asks a control.
-Part = Literal["site", "tick", "done", "due", "unbound", "value", "skip"]
+#: the four questions that replayed code asks a control, and a spot that it tells of.
+Part = Literal["site", "tick", "done", "due", "unbound", "value", "skip", "spot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +18,8 @@ class Marker:
     """One decoded marker."""
 
     part: Part
-    loop: int  #: index among the loops of the module
-    name: str = ""  #: the local variable, for ``unbound`` and ``value``
+    loop: int  #: index among the loops of the module; 0 for a spot
+    name: str = ""  #: the local variable, for ``unbound`` and ``value``; which ``spot``
 
 
 class Marks:
@@ -90,6 +92,18 @@ class Skip(_Ask):
 
     def __invert__(self) -> bool:
         return self.control.skip()
+
+
+class Reached:
+    """Stands for what hears of a spot."""
+
+    __slots__ = ("tell",)
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self.tell = tell
+
+    def __invert__(self) -> None:
+        self.tell()
 
 
 class Never:

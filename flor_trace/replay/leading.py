@@ -32,7 +32,7 @@ from flor_trace.state.restore import restore
 from flor_trace.state.rng import rng_roots
 from flor_trace.store.layout import open_store
 from flor_trace.store.reader import PackReader
-from flor_trace.types import Address, Leaving, LoopInfo, ModuleInfo, RunId
+from flor_trace.types import Address, Controls, Leaving, LoopInfo, ModuleInfo, RunId, Spot
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,7 @@ class Leader:
         self.run = RecordedRun(run_frames(self._store.run_dir(RunId(errand.runid))))
         self._stage = self.run.outermost[errand.stage]
         self._stage_key = self._stage.loop.key
+        self._controls = Controls(frozenset({self._stage_key}))
         self._scratch = Path(errand.scratch)
         self._root = self._scratch / "tree"
         self._project = Project(self._root, include=errand.include)
@@ -104,6 +105,10 @@ class Leader:
         """See `Hooks`."""
         return Steering(self, self._follower) if loop.key == self._stage_key else None
 
+    def spot(self, spot: Spot) -> Callable[[], None]:
+        """See `Hooks`: who asks for spots says what is done there."""
+        raise NotImplementedError
+
     # -- running ------------------------------------------------------------------------------
 
     def start(self) -> NoReturn:
@@ -120,7 +125,7 @@ class Leader:
             self._project,
             self,
             cache_dir=None,
-            controls=frozenset({self._stage_key}),
+            controls=self._controls,
             after_import=seeds.watched_imports(self._seed),
             on_failure=self._failed,
         )
@@ -150,8 +155,7 @@ class Leader:
         module = self._project.module_of(path) or "-c"
         assert self._main is not None
         self._modules.add(path, module, self._main.namespace)
-        controls = frozenset({self._stage_key})
-        return program_code(source, path, module, self, cache_dir=None, controls=controls)
+        return program_code(source, path, module, self, cache_dir=None, controls=self._controls)
 
     def _seed(self, library: str, module: ModuleType) -> None:
         """Start the library's generator as in the recorded run."""

@@ -34,7 +34,7 @@ from flor_trace.session.program import Main, Program
 from flor_trace.settings import Settings
 from flor_trace.store.layout import Store, open_store
 from flor_trace.store.writer import BackgroundWriter
-from flor_trace.types import LoopInfo, ModuleInfo
+from flor_trace.types import LoopInfo, ModuleInfo, Spot
 
 if TYPE_CHECKING:  # few runs use it
     from flor_trace.instrument.tracing import TraceEngine
@@ -230,6 +230,10 @@ class RecordSession:
 
     def control(self, loop: LoopInfo) -> None:
         """See `Hooks`: nothing is steered while a run is recorded."""
+
+    def spot(self, spot: Spot) -> Callable[[], None]:
+        """See `Hooks`: nothing is asked while a run is recorded."""
+        raise NotImplementedError
 
     def _hear_no_more(self) -> None:
         set_handler(None, None)

@@ -13,7 +13,7 @@ from flor_trace.instrument import tidy
 from flor_trace.instrument.bind import bind
 from flor_trace.instrument.cache import CodeCache, Unit
 from flor_trace.records import replace
-from flor_trace.types import LoopKey
+from flor_trace.types import Controls, LoopKey, Spot
 
 SOURCE = b"""
 import time
@@ -49,7 +49,8 @@ CHANGES = [
     {"path": "/y/m.py"},
     {"module": "n.py"},
     {"optimize": 2},
-    {"controls": frozenset({LoopKey("m.py:f:0")})},
+    {"controls": Controls(frozenset({LoopKey("m.py:f:0")}))},
+    {"controls": Controls(spots=frozenset({Spot("m.py", (1, 1, 0, 4), False)}))},
     {"flags": 0x1000000},
 ]
 

@@ -5,6 +5,8 @@ import sys
 import pytest
 from instrument_recorder import Recorder, compiled
 
+from flor_trace.types import Controls
+
 UNSET = object()
 
 
@@ -37,7 +39,7 @@ class Script:
 
 def controlled(source, script, key="program.py:f:0"):
     recorder = Recorder({key: script})
-    code, _ = compiled(source, recorder, controls=frozenset({key}))
+    code, _ = compiled(source, recorder, controls=Controls(frozenset({key})))
     names = {}
     exec(code, names)
     return names, recorder
@@ -184,7 +186,7 @@ def f():
     script.unbound = lambda name: False
     script.due = lambda: recorder.events.append("asked") or not script.restored
     recorder.controls["program.py:f:0"] = script
-    code, _ = compiled(source, recorder, controls=frozenset({"program.py:f:0"}))
+    code, _ = compiled(source, recorder, controls=Controls(frozenset({"program.py:f:0"})))
     names = {}
     exec(code, names)
     assert names["f"]() == 4
@@ -200,7 +202,7 @@ def f():
 def test_a_controlled_loop_without_a_control_runs_as_it_is():
     key = "program.py:f:0"
     recorder = Recorder()
-    code, _ = compiled(TRAINING, recorder, controls=frozenset({key}))
+    code, _ = compiled(TRAINING, recorder, controls=Controls(frozenset({key})))
     names, plain = {}, {}
     exec(code, names)
     exec(TRAINING, plain)
@@ -236,7 +238,7 @@ def f(log):
     inner = Script(1, {"i": 1, "j": 1})
     outer = Script(1, {"i": 1})
     recorder = Recorder({"program.py:f:0": outer, "program.py:f:1": inner})
-    code, _ = compiled(source, recorder, controls=frozenset(recorder.controls))
+    code, _ = compiled(source, recorder, controls=Controls(frozenset(recorder.controls)))
     names = {}
     exec(code, names)
     log = []

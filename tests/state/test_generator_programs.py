@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from flor_trace import _speedups
 from flor_trace.instrument.bind import bind
 from flor_trace.instrument.compile import compile_module
+from flor_trace.types import Controls
 
 pytestmark = [
     pytest.mark.native,
@@ -178,7 +179,7 @@ def rewritten(engine, *, controlled=False):
         made = compile_module(text, f"<{NAME}>", "g.py", engine=engine)
         if controlled:
             keys = frozenset(loop.key for loop in made.info.loops if loop.left_alone is None)
-            made = compile_module(text, f"<{NAME}>", "g.py", engine=engine, controls=keys)
+            made = compile_module(text, f"<{NAME}>", "g.py", engine=engine, controls=Controls(keys))
         return bind(made.code, made.info, Hooks())
 
     return make
