@@ -2,12 +2,8 @@
 #include "hash.h"
 
 #include "loops.h"
-#include "xxh3.h"
 
 #include <string.h>
-
-/* Below this many bytes, letting another thread run costs more than it gives. */
-#define RELEASE_FROM 100000
 
 static PyObject *digest(PyObject *Py_UNUSED(module), PyObject *exporter)
 {
@@ -17,7 +13,7 @@ static PyObject *digest(PyObject *Py_UNUSED(module), PyObject *exporter)
     if (PyObject_GetBuffer(exporter, &view, PyBUF_SIMPLE) < 0) {
         return NULL;
     }
-    if (view.len < RELEASE_FROM) {
+    if (view.len < FLOR_RELEASE_FROM) {
         flor_xxh3_128(view.buf, (size_t)view.len, out);
     }
     else {
@@ -29,19 +25,10 @@ static PyObject *digest(PyObject *Py_UNUSED(module), PyObject *exporter)
     return PyBytes_FromStringAndSize((const char *)out, sizeof out);
 }
 
-/* Buffers that were taken, as views to give back and as bytes to hash, and the hashes. */
-typedef struct {
-    Py_ssize_t count, held;
-    size_t total;
-    Py_buffer *views; /* the first `held` of them; spans need none */
-    FlorBytes *bytes;
-    unsigned char (*digests)[FLOR_DIGEST_SIZE];
-} Gathered;
-
-static int gather_room(Gathered *all, Py_ssize_t count)
+int flor_gather_room(FlorGathered *all, Py_ssize_t count)
 {
     size_t room = count > 0 ? (size_t)count : 1;
-    *all = (Gathered){.count = count};
+    *all = (FlorGathered){.count = count};
     all->views = PyMem_New(Py_buffer, room);
     all->bytes = PyMem_New(FlorBytes, room);
     all->digests = PyMem_Calloc(room, FLOR_DIGEST_SIZE);
@@ -52,7 +39,7 @@ static int gather_room(Gathered *all, Py_ssize_t count)
     return 0;
 }
 
-static int gather(Gathered *all, PyObject *exporters, PyTypeObject *span_type)
+int flor_gather(FlorGathered *all, PyObject *exporters, PyTypeObject *span_type)
 {
     for (Py_ssize_t i = 0; i < all->count; i++) {
         PyObject *exporter = PyTuple_GET_ITEM(exporters, i);
@@ -74,7 +61,7 @@ static int gather(Gathered *all, PyObject *exporters, PyTypeObject *span_type)
 }
 
 /* An exporter may run code when it gets its buffer back; an exception that is set stays set. */
-static void gather_end(Gathered *all)
+void flor_gather_end(FlorGathered *all)
 {
     for (Py_ssize_t i = 0; i < all->held; i++) {
         PyBuffer_Release(&all->views[i]);
@@ -85,7 +72,7 @@ static void gather_end(Gathered *all)
     all->bytes = NULL;
 }
 
-static PyObject *digest_list(const Gathered *all)
+PyObject *flor_digest_list(const FlorGathered *all)
 {
     PyObject *digests = PyList_New(all->count);
     for (Py_ssize_t i = 0; digests != NULL && i < all->count; i++) {
@@ -101,16 +88,16 @@ static PyObject *digest_list(const Gathered *all)
 
 static PyObject *digest_many(PyObject *module, PyObject *buffers)
 {
-    Gathered all;
+    FlorGathered all;
     PyObject *digests = NULL;
     /* A tuple of our own: exporters run code, and other threads run, while we are at it. */
     PyObject *exporters = PySequence_Tuple(buffers);
     if (exporters == NULL) {
         return NULL;
     }
-    int gathered = gather_room(&all, PyTuple_GET_SIZE(exporters)) == 0
-        && gather(&all, exporters, flor_state(module)->span_type) == 0;
-    if (gathered && all.total < RELEASE_FROM) {
+    int gathered = flor_gather_room(&all, PyTuple_GET_SIZE(exporters)) == 0
+        && flor_gather(&all, exporters, flor_state(module)->span_type) == 0;
+    if (gathered && all.total < FLOR_RELEASE_FROM) {
         flor_xxh3_128_many(all.bytes, (size_t)all.count, all.digests);
     }
     else if (gathered) {
@@ -118,9 +105,9 @@ static PyObject *digest_many(PyObject *module, PyObject *buffers)
         flor_xxh3_128_many(all.bytes, (size_t)all.count, all.digests);
         Py_END_ALLOW_THREADS
     }
-    gather_end(&all);
+    flor_gather_end(&all);
     if (gathered) {
-        digests = digest_list(&all);
+        digests = flor_digest_list(&all);
     }
     PyMem_Free(all.digests);
     Py_DECREF(exporters);
@@ -151,5 +138,5 @@ int flor_add_hash(PyObject *module)
     if (state->span_type == NULL || PyModule_AddType(module, state->span_type) < 0) {
         return -1;
     }
-    return PyModule_AddFunctions(module, methods);
+    return PyModule_AddFunctions(module, methods) < 0 ? -1 : flor_add_stage(module);
 }

@@ -4,6 +4,7 @@
 #include "hash.h"
 #include "loops.h"
 #include "pack.h"
+#include "planes.h"
 #include "run_main.h"
 #include "tensors.h"
 #include "wrappers.h"
@@ -64,7 +65,8 @@ module_exec(PyObject *module)
         || PyModule_AddObjectRef(module, "UNBOUND", state->unbound) < 0
         || flor_add_hash(module) < 0
         || flor_add_tensors(module) < 0
-        || flor_add_pack(module) < 0) {
+        || flor_add_pack(module) < 0
+        || flor_add_planes(module) < 0) {
         return -1;
     }
     return flor_add_wrappers(module);

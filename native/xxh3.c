@@ -207,69 +207,7 @@ static pair hash_129_240(const uint8_t *in, size_t n)
 
 #if defined(FLOR_VECTORS)
 
-/* Processors stop fetching ahead at the end of a page, so ask for a later page; asking for what
-   lies past the end of the input is harmless. */
-#define PREFETCH(address) __builtin_prefetch((const void *)((uintptr_t)(address) + 8192))
-
-/* AVX-512 wins on what is in a cache.  Where memory sets the pace AVX2 is as fast or faster, and up
-   to twice as fast on input that makes every 64-byte load straddle two cache lines; but not on
-   input so short that starting counts.  Vector types of GCC (12) in place of these intrinsics have
-   half the speed with AVX2 and a third with SSE2, because it does not see that the product of two
-   halves needs one multiplication. */
-#define SHORT ((size_t)2048)
-
-#define SUFFIX sse2
-#define TARGET
-#define VECTOR __m128i
-#define OP_LOAD _mm_loadu_si128
-#define OP_FILL _mm_set1_epi32
-#define OP_XOR _mm_xor_si128
-#define OP_ADD _mm_add_epi64
-#define OP_LEFT _mm_slli_epi64
-#define OP_RIGHT _mm_srli_epi64
-#define OP_MULTIPLY_LOW _mm_mul_epu32
-#define OP_SWAP_PAIRS(v) _mm_shuffle_epi32(v, 0x4E)
-#include "xxh3_lanes.h"
-
-#define SUFFIX avx2
-#define TARGET __attribute__((target("avx2")))
-#define VECTOR __m256i
-#define OP_LOAD _mm256_loadu_si256
-#define OP_FILL _mm256_set1_epi32
-#define OP_XOR _mm256_xor_si256
-#define OP_ADD _mm256_add_epi64
-#define OP_LEFT _mm256_slli_epi64
-#define OP_RIGHT _mm256_srli_epi64
-#define OP_MULTIPLY_LOW _mm256_mul_epu32
-#define OP_SWAP_PAIRS(v) _mm256_shuffle_epi32(v, 0x4E)
-#include "xxh3_lanes.h"
-
-#define SUFFIX avx512
-#define TARGET __attribute__((target("avx512f")))
-#define VECTOR __m512i
-#define OP_LOAD _mm512_loadu_si512
-#define OP_FILL _mm512_set1_epi32
-#define OP_XOR _mm512_xor_si512
-#define OP_ADD _mm512_add_epi64
-#define OP_LEFT _mm512_slli_epi64
-#define OP_RIGHT _mm512_srli_epi64
-#define OP_MULTIPLY_LOW _mm512_mul_epu32
-#define OP_SWAP_PAIRS(v) _mm512_shuffle_epi32(v, (_MM_PERM_ENUM)0x4E)
-#include "xxh3_lanes.h"
-
-/* Feed all of the input, which is longer than one stripe, to the eight lanes. */
-static void absorb(uint64_t state[8], const uint8_t *in, size_t n, int cold)
-{
-    if (FLOR_AT_MOST >= 2 && (!cold || n < SHORT) && __builtin_cpu_supports("avx512f")) {
-        absorb_avx512(state, in, n);
-    }
-    else if (FLOR_AT_MOST >= 1 && __builtin_cpu_supports("avx2")) {
-        absorb_avx2(state, in, n);
-    }
-    else {
-        absorb_sse2(state, in, n);
-    }
-}
+#include "xxh3_vectors.h"
 
 #else
 
@@ -306,6 +244,26 @@ static void absorb(uint64_t state[8], const uint8_t *in, size_t n, int cold)
     accumulate(state, last, secret + SECRET - STRIPE - 7);
 }
 
+/* As absorb, of what is also copied: the copy is hashed, one block after the other. */
+static void absorb_copy(uint64_t state[8], const uint8_t *in, size_t n, uint8_t *to, int past)
+{
+    (void)past;
+    size_t blocks = (n - 1) / BLOCK, rest = n - blocks * BLOCK;
+    for (; blocks > 0; blocks--, in += BLOCK, to += BLOCK) {
+        memcpy(to, in, BLOCK);
+        for (int i = 0; i < STRIPES; i++) {
+            accumulate(state, to + STRIPE * i, secret + STEP * i);
+        }
+        scramble(state, secret + SECRET - STRIPE);
+    }
+    memcpy(to, in, rest);
+    const uint8_t *last = to + rest - STRIPE, *key = secret;
+    for (in = to; in < last; in += STRIPE, key += STEP) {
+        accumulate(state, in, key);
+    }
+    accumulate(state, last, secret + SECRET - STRIPE - 7);
+}
+
 #endif
 
 static uint64_t merge(const uint64_t state[8], const uint8_t *key, uint64_t h)
@@ -316,14 +274,28 @@ static uint64_t merge(const uint64_t state[8], const uint8_t *key, uint64_t h)
     return finish(h);
 }
 
-static pair hash_longer(const uint8_t *in, size_t n, int cold)
+#define START {P32_3, P64_1, P64_2, P64_3, P64_4, P32_2, P64_5, P32_1}
+
+static pair finish_longer(const uint64_t state[8], size_t n)
 {
-    uint64_t state[8] = {P32_3, P64_1, P64_2, P64_3, P64_4, P32_2, P64_5, P32_1};
-    absorb(state, in, n, cold);
     return (pair){
         merge(state, secret + 11, (uint64_t)n * P64_1),
         merge(state, secret + SECRET - STRIPE - 11, ~((uint64_t)n * P64_2)),
     };
+}
+
+static pair hash_longer(const uint8_t *in, size_t n, int cold)
+{
+    uint64_t state[8] = START;
+    absorb(state, in, n, cold);
+    return finish_longer(state, n);
+}
+
+static pair hash_copy_longer(const uint8_t *in, size_t n, uint8_t *to, int past)
+{
+    uint64_t state[8] = START;
+    absorb_copy(state, in, n, to, past && (uintptr_t)to % STRIPE == 0);
+    return finish_longer(state, n);
 }
 
 static pair hash_short(const uint8_t *in, size_t n)
@@ -343,19 +315,40 @@ static pair hash_short(const uint8_t *in, size_t n)
     return n > 0 ? hash_1_3(in, n) : hash_0();
 }
 
-static void hash(const void *in, size_t n, int cold, unsigned char out[FLOR_DIGEST_SIZE])
+static void store_pair(pair h, unsigned char out[FLOR_DIGEST_SIZE])
 {
-    pair h = n > 240 ? hash_longer(in, n, cold) : hash_short(in, n);
     store_big(out, h.high);
     store_big(out + 8, h.low);
 }
 
-/* More than this is not all in the caches. */
-#define PAST_CACHES ((size_t)16 << 20)
+static void hash(const void *in, size_t n, int cold, unsigned char out[FLOR_DIGEST_SIZE])
+{
+    store_pair(n > 240 ? hash_longer(in, n, cold) : hash_short(in, n), out);
+}
 
 void flor_xxh3_128(const void *data, size_t length, unsigned char out[FLOR_DIGEST_SIZE])
 {
-    hash(data, length, length >= PAST_CACHES, out);
+    hash(data, length, length >= FLOR_PAST_CACHES, out);
+}
+
+void flor_xxh3_128_copy(
+    const void *data, size_t length, void *to, int past, unsigned char out[FLOR_DIGEST_SIZE])
+{
+    if (length > 240) {
+        store_pair(hash_copy_longer(data, length, to, past), out);
+        return;
+    }
+    if (length > 0) {
+        memcpy(to, data, length);
+    }
+    store_pair(hash_short(to, length), out);
+}
+
+void flor_copies_end(void)
+{
+#if defined(FLOR_VECTORS)
+    _mm_sfence();
+#endif
 }
 
 /* Ask for the beginning of what is hashed after the next, whose place no processor can guess. */
@@ -375,13 +368,13 @@ void flor_xxh3_128_many(
     const FlorBytes *all, size_t count, unsigned char (*out)[FLOR_DIGEST_SIZE])
 {
     size_t total = 0;
-    for (size_t i = 0; i < count && total < PAST_CACHES; i++) {
-        total = all[i].length < PAST_CACHES ? total + all[i].length : PAST_CACHES;
+    for (size_t i = 0; i < count && total < FLOR_PAST_CACHES; i++) {
+        total = all[i].length < FLOR_PAST_CACHES ? total + all[i].length : FLOR_PAST_CACHES;
     }
     for (size_t i = 0; i < count; i++) {
         if (i + 2 < count) {
             prefetch(&all[i + 2]);
         }
-        hash(all[i].data, all[i].length, total >= PAST_CACHES, out[i]);
+        hash(all[i].data, all[i].length, total >= FLOR_PAST_CACHES, out[i]);
     }
 }
