@@ -7,8 +7,8 @@ from flor_trace._pure_hash import digest, digest_many
 from flor_trace._pure_loops import LoopIter, Site, running
 from flor_trace._pure_main import run_main
 from flor_trace._pure_pack import Memo, Packer, pack_numbers
-from flor_trace._pure_stage import addresses, discard, populate, stage
 from flor_trace._pure_planes import join_planes, sample_difference, sample_widths, split_planes
+from flor_trace._pure_stage import addresses, discard, populate, stage
 from flor_trace._pure_tensors import Span, TensorReader
 from flor_trace._pure_wrappers import AfterExec, Before, Unseen
 
