@@ -20,6 +20,7 @@ COMMANDS = {
     "show": "show one run: configuration, loops, checkpoints, what was lost",
     "replay": "ask recorded runs a new question",
     "pivot": "print logged and replayed values as a table",
+    "repair": "store again what was damaged or lost, by executing old code up to it",
     "doctor": "say what works here, what does not, and why",
 }
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,13 @@ from typing import Any
 from flor_trace.errors import ReplayError
 from flor_trace.history.worktree import find_repository
 from flor_trace.replay.execute import prepare, run_worker, starting
+from flor_trace.replay.leading import Errand
 from flor_trace.replay.onward import Journey
 from flor_trace.replay.recorded import OutermostRun, RecordedRun, SavedState
 from flor_trace.store.layout import Store
+
+#: The scratch directory, the exit status and the report of a process that was sent out.
+Returned = tuple[Path, int, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +168,6 @@ def try_out(
     return found
 
 
-@contextmanager
 def _journey(
     store: Store,
     run: RecordedRun,
@@ -172,25 +175,45 @@ def _journey(
     boundaries: Sequence[int],
     *,
     go_on: bool,
-) -> Iterator[tuple[Path, int, dict[str, Any]]]:
+) -> AbstractContextManager[Returned]:
     """Make the journey; give the scratch directory, the exit status and the report."""
+
+    def journey(errand: Errand) -> Journey:
+        return Journey(**asdict(errand), boundaries=tuple(boundaries), go_on=go_on)
+
+    return sent_out(store, run, stage, "onward", journey)
+
+
+@contextmanager
+def sent_out(
+    store: Store,
+    run: RecordedRun,
+    stage: OutermostRun,
+    module: str,
+    make: Callable[[Errand], Errand],
+) -> Iterator[Returned]:
+    """Run the old program in a process led by `module`; give scratch directory, status, report.
+
+    Raises:
+        ReplayError: if it wrote no report.
+        SnapshotError: if the code of the run is not there any more.
+
+    """
     header = run.header
     repository = find_repository(header["vid"], (Path(header["root"]), store.code))
     scratch = Path(tempfile.mkdtemp(prefix="flor_trace-"))
     try:
         prepare(store, repository, run, scratch, setup_seconds=stage.entered_at)
-        journey = Journey(
+        errand = Errand(
             store=str(store.path),
             runid=run.runid,
             scratch=str(scratch),
             stage=stage.loop.number,
             include=tuple(header["include"]),
-            boundaries=tuple(boundaries),
-            go_on=go_on,
         )
-        file = scratch / "journey.json"
-        file.write_text(json.dumps(asdict(journey)), "utf-8")
-        start = starting("onward", file)
+        file = scratch / "errand.json"
+        file.write_text(json.dumps(asdict(make(errand))), "utf-8")
+        start = starting(module, file)
         with (scratch / "stdout").open("wb") as out, (scratch / "stderr").open("wb") as err:
             status = run_worker(run, scratch, start, stdout=out, stderr=err)
         yield scratch, status, _report(scratch)

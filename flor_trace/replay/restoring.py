@@ -71,7 +71,7 @@ class StateKeeper:
 
     def differences(self, state: SavedState, *, but_locals: bool = False) -> list[str]:
         """How the live state differs from the saved one, named for people; clocks left out."""
-        live, live_digests = self._capture()
+        live, live_digests = self.capture()
         after = digest_roots(live, live_digests, self._clocks)
         if combine(after).hex() == state.digest:
             return []
@@ -100,15 +100,16 @@ class StateKeeper:
 
     def fingerprint(self) -> dict[str, Digest]:
         """A digest for every root of the live state."""
-        graph, digests = self._capture()
+        graph, digests = self.capture()
         return digest_roots(graph, digests, frozenset())
 
     def digests(self) -> dict[str, Digest]:
         """As `fingerprint`, but clock readings do not count: it can be set beside another run's."""
-        graph, digests = self._capture()
+        graph, digests = self.capture()
         return digest_roots(graph, digests, self._clocks)
 
-    def _capture(self) -> tuple[Graph, list[Digest]]:
+    def capture(self) -> tuple[Graph, list[Digest]]:
+        """The live state, and the digests of its buffers."""
         stack = frames(self._modules.filenames) or [_NO_FRAME]
         live = roots(stack, self._modules.namespaces(), self._modules.filenames)
         graph = capture(

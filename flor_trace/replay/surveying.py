@@ -22,11 +22,20 @@ class Broken:
 
     run: RecordedRun
     what: str  #: for people
+    chunk: Address  #: the manifest, or the only chunk
     lacking: dict[Address, str]  #: what cannot be read, with the reason
     stage: OutermostRun | None = None  #: None: it is no checkpoint
     state: SavedState | None = None
     how: How | None = None  #: in which way it was repaired; None: it was not
     why: str | None = None  #: why it cannot be repaired
+    is_graph: bool = True  #: the chunk names others
+
+    def look(self, sound: Soundness) -> dict[Address, str]:
+        """Return what cannot be read of it."""
+        if self.is_graph:
+            return sound.lacking(self.chunk)
+        why = sound.trouble(self.chunk)
+        return {} if why is None else {self.chunk: why}
 
 
 @dataclass(slots=True)
@@ -53,7 +62,9 @@ def survey(store: Store, runids: Collection[RunId], reader: ChunkReader) -> Surv
                     found.checkpoints += 1
                     if lacking := sound.lacking(state.manifest):
                         what = f"{stage.loop.dimension} {boundary}"
-                        found.broken.append(Broken(run, what, lacking, stage, state))
+                        found.broken.append(
+                            Broken(run, what, state.manifest, lacking, stage, state)
+                        )
             found.broken += _others(run, catalog.replay_frames(runid), sound)
     return found
 
@@ -63,9 +74,10 @@ def _others(
 ) -> Iterator[Broken]:
     """Give what is no checkpoint: states of generators at the start, and values that are arrays."""
     for frame in run.seeds:
-        if lacking := sound.lacking(Address(frame["state"])):
+        manifest = Address(frame["state"])
+        if lacking := sound.lacking(manifest):
             yield Broken(
-                run, f"the state of {frame['library']} at the start", lacking,
+                run, f"the state of {frame['library']} at the start", manifest, lacking,
                 why="nothing else tells what it was; replays do without it, and say so where the "
                 "program does not set it itself",
             )  # fmt: skip
@@ -75,7 +87,7 @@ def _others(
             address = Address(value["at"])
             if why := sound.trouble(address):
                 yield Broken(
-                    run, f"the replayed value {frame['name']}", {address: why},
+                    run, f"the replayed value {frame['name']}", address, {address: why},
                     why="it is no part of a checkpoint; ask for it again with: flor_trace replay "
-                    "--force",
+                    "--force", is_graph=False,
                 )  # fmt: skip

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import binascii
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import ModuleType
 
 from flor_trace.hints import Any
@@ -14,7 +15,8 @@ from flor_trace.state.digests import leaf_bytes
 from flor_trace.state.encode import encode
 from flor_trace.state.graph import Graph
 from flor_trace.state.rng import rng_roots
-from flor_trace.types import ChunkWriter
+from flor_trace.store.framing import address_of, flat, key_for
+from flor_trace.types import Address, ChunkWriter
 
 
 @dataclass(slots=True)
@@ -32,11 +34,22 @@ class InitialState:
         return sum(map(len, self.buffers))
 
     def stored(self, store: ChunkWriter) -> dict[str, Any]:
-        """Put the state in the store and return its journal frame."""
+        """Put the state in the store and return its journal frame.
+
+        The frame has a copy of the chunks: nothing else that is recorded tells what they were, and
+        a program that seeds nothing itself cannot be executed again without them.
+        """
         addresses = [store.put(buffer) for buffer in self.buffers]
-        manifest = store.put(encode(self.graph, addresses))
+        document = encode(self.graph, addresses)
+        manifest = store.put(document)
         store.flush()
-        return {"t": "seed", "library": self.library, "state": manifest, "threads": self.threads}
+        return {
+            "t": "seed",
+            "library": self.library,
+            "state": manifest,
+            "threads": self.threads,
+            "copy": [_to_text(chunk) for chunk in (document, *self.buffers)],
+        }
 
 
 def initial_state(library: str, module: ModuleType) -> InitialState:
@@ -47,6 +60,16 @@ def initial_state(library: str, module: ModuleType) -> InitialState:
     threads = module.get_num_threads() if library == "torch" else None
     buffers = [bytes(leaf) for leaf in leaf_bytes(graph)]
     return InitialState(library, threads, graph, buffers)
+
+
+def copies(frame: Mapping[str, Any]) -> dict[Address, bytes]:
+    """Return the chunks whose copies a journal frame of `InitialState.stored` has."""
+    chunks = [binascii.a2b_base64(text) for text in frame.get("copy", ())]
+    return {address_of(key_for(flat(chunk))): chunk for chunk in chunks}
+
+
+def _to_text(chunk: bytes) -> str:
+    return binascii.b2a_base64(chunk, newline=False).decode("ascii")
 
 
 def watched_imports(
