@@ -13,6 +13,7 @@ from flor_trace.replay.continuing import (
     continue_from,
     disagreement,
     try_out,
+    why_not,
 )
 from flor_trace.replay.recorded import OutermostRun, RecordedRun, SavedState
 from flor_trace.state.encode import decode
@@ -22,9 +23,10 @@ from flor_trace.store.reader import PackReader
 
 #: exact: restored and captured again, it has the recorded digest (and goes on as recorded, where
 #: that was tried); opaque: it lacks something, and no replay uses it; doubtful: it may hold what
-#: was not there, and no replay uses it; diverged: it is not what was saved, or does not go on as
-#: recorded; damaged: it cannot be read.
-Finding = Literal["exact", "opaque", "doubtful", "diverged", "damaged"]
+#: was not there, and no replay uses it; unconfirmed: as exact, but nobody could look whether what
+#: it took for constant was, so that replays prefer others; diverged: it is not what was saved, or
+#: does not go on as recorded; damaged: it cannot be read.
+Finding = Literal["exact", "opaque", "doubtful", "unconfirmed", "diverged", "damaged"]
 
 
 @dataclass(slots=True)
@@ -101,6 +103,8 @@ def check(
         for each in sound:
             if found := differences.get(each.state.boundary):
                 each.finding, each.difference = "diverged", found[0]
+            elif not each.state.confirmed:
+                each.finding, each.difference = "unconfirmed", why_not(stage, each.state.boundary)
     whole: Continuation | None = None
     for each in chosen:
         if go_on and each.finding == "exact" and can_continue(each.stage, each.state):

@@ -64,6 +64,27 @@ def can_continue(stage: OutermostRun, state: SavedState) -> bool:
     return not (stage.how == "left" and state.boundary == stage.iterations)
 
 
+def why_not(stage: OutermostRun, boundary: int) -> str | None:
+    """Why no program is to go on from the checkpoint at a boundary, or None."""
+    if boundary in stage.doubtful:
+        return "data that was taken for constant changed, so that it may hold what never was"
+    state = stage.states.get(boundary)
+    if state is None:
+        return "there is none"
+    if state.opaque:
+        return f"it lacks {state.opaque[0]}, which could not be captured"
+    if not state.confirmed:
+        return "it holds data that was taken for constant, and nobody could look at it afterwards"
+    if not can_continue(stage, state):
+        return "the loop was being left there, and nobody noted where to"
+    return None
+
+
+def last_good(stage: OutermostRun, boundary: int) -> int | None:
+    """The last boundary, up to this one, that a program can go on from; None: only its start."""
+    return max((k for k in stage.states if k <= boundary and not why_not(stage, k)), default=None)
+
+
 def continue_from(
     store: Store, run: RecordedRun, stage: OutermostRun, boundary: int | None
 ) -> Continuation:
@@ -74,10 +95,18 @@ def continue_from(
     the `Continuation` that all others are to be compared with.
 
     Raises:
-        ReplayError: if the process could not be started or told nothing.
+        ReplayError: if the process could not be started or told nothing, or the checkpoint is one
+            that nothing is to go on from; the message names one that is better.
         SnapshotError: if the code of the run is not there any more.
 
     """
+    if boundary is not None and (reason := why_not(stage, boundary)) is not None:
+        better = last_good(stage, boundary)
+        instead = "the program's start" if better is None else f"the checkpoint {better}"
+        raise ReplayError(
+            f"nothing can go on from the checkpoint {boundary} of {stage.loop.dimension} in run "
+            f"{run.label}: {reason}; go on from {instead}"
+        )
     boundaries = () if boundary is None else (boundary,)
     with _journey(store, run, stage, boundaries, go_on=True) as (scratch, status, report):
         relocate = str(scratch / "tree").encode(), str(run.header["root"]).encode()
