@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from flor_trace import settings
 from flor_trace.errors import ReplayError
 from flor_trace.history.journal import read_journal
 from flor_trace.history.worktree import link_inputs, materialise
+from flor_trace.replay.avoiding import Unusable
 from flor_trace.replay.plan import Plan, make_plan
 from flor_trace.replay.recorded import RecordedRun
 from flor_trace.replay.resolve import Place
@@ -26,9 +27,6 @@ from flor_trace.replay.verdicts import Verdict
 from flor_trace.replay.worker import Task
 from flor_trace.store.layout import Store
 from flor_trace.types import RunId
-
-#: How often a plan is made anew because a checkpoint turned out to be unusable.
-MAX_ATTEMPTS = 20
 
 _PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
 _START = (
@@ -80,34 +78,42 @@ def carry_out(store: Store, repository: Path, outcome: Outcome) -> None:
     try:
         setup = outcome.plan.setup_seconds
         not_linked = prepare(store, repository, outcome.run, scratch, setup_seconds=setup)
-        remaining, avoid, prove = set(outcome.wanted), set[int](), True
-        for _ in range(MAX_ATTEMPTS):
-            end = _attempt(store, outcome, scratch, remaining)
-            remaining -= outcome.absorb(end)
-            if end["how"] == "damaged" and end["boundary"] is not None and remaining:
-                avoid.add(end["boundary"])
-                outcome.notes.append(_unusable(outcome, end))
-            elif prove and outcome.difference and (left := _restorable(outcome, remaining, avoid)):
-                remaining, prove = left, False
-                outcome.notes += _unconfirmed(outcome, left)
-            else:
-                outcome.error = end["error"]
-                outcome.notes += not_linked if end["error"] else []
-                return
-            outcome.plan = plan_for(outcome.place, remaining, avoid, prove=prove)
-        outcome.error = "too many checkpoints are not usable; run flor_trace doctor --data"
+        unusable = Unusable(store, outcome.place.stage)
+        end = _attempts(store, outcome, scratch, unusable)
+        outcome.error = end["error"]
+        outcome.notes += [*unusable.notes(), *(not_linked if end["error"] else [])]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _unusable(outcome: Outcome, end: Mapping[str, Any]) -> str:
-    return (
-        f"the checkpoint at boundary {end['boundary']} of {outcome.place.stage.loop.key} is not "
-        f"usable ({end['error']}); an earlier one was used"
-    )
+def _attempts(
+    store: Store, outcome: Outcome, scratch: Path, unusable: Unusable
+) -> Mapping[str, Any]:
+    """Carry out the plan, and others where it cannot be; return how the last attempt ended."""
+    remaining, prove = set(outcome.wanted), True
+
+    def planning(avoid: Collection[int]) -> Plan:
+        return plan_for(outcome.place, remaining, avoid, prove=prove)
+
+    while True:
+        end = _attempt(store, outcome, scratch, remaining)
+        remaining -= outcome.absorb(end)
+        boundary = end["boundary"] if end["how"] == "damaged" else None
+        if boundary is not None and boundary not in unusable.found and remaining:
+            outcome.plan = unusable.plan_without(boundary, end["error"], planning)
+        elif (
+            prove
+            and outcome.difference
+            and (left := _restorable(outcome, remaining, unusable.found))
+        ):
+            remaining, prove = left, False
+            outcome.notes += _unconfirmed(outcome, left)
+            outcome.plan = planning(unusable.found)
+        else:
+            return end
 
 
-def _restorable(outcome: Outcome, remaining: set[int], avoid: set[int]) -> set[int]:
+def _restorable(outcome: Outcome, remaining: set[int], avoid: Collection[int]) -> set[int]:
     """The iterations whose values can be had without executing anything."""
     if outcome.place.inner or outcome.place.probe.start:
         return set()
@@ -131,7 +137,7 @@ def _unconfirmed(outcome: Outcome, wanted: set[int]) -> list[str]:
     ]
 
 
-def plan_for(place: Place, wanted: set[int], avoid: set[int], *, prove: bool = True) -> Plan:
+def plan_for(place: Place, wanted: set[int], avoid: Collection[int], *, prove: bool = True) -> Plan:
     """The plan for asking at `place` in `wanted` iterations of its stage.
 
     Checkpoints that are not confirmed are the last resort: where execution has diverged.
