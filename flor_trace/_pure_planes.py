@@ -14,24 +14,24 @@ _GROUP = 64
 _FEWEST, _MOST, _SHARE = 64, 256, 64
 
 
-def sample_widths(data: ReadableBuffer, /) -> tuple[float, ...]:
-    """Estimated bits per byte of the byte planes of data, taken as items of 1, 2, 4 and 8 bytes.
+def sample_widths(data: ReadableBuffer, full: float, /) -> tuple[float, float, float, float]:
+    """Estimate what share of its bytes data take in planes, coded by how often each byte occurs.
 
-    Returns 15 numbers: the planes of each width from the lowest byte to the highest.
+    Returns it for items of 1, 2, 4 and 8 bytes; planes of at least `full` bits per byte count as 8.
     """
     taken = _sample(_flat(data))
-    return tuple(_entropy(taken[k::width]) for width in (1, 2, 4, 8) for k in range(width))
+    one, two, four, eight = (_size(taken, width, full) for width in (1, 2, 4, 8))
+    return one, two, four, eight
 
 
 def sample_difference(
-    data: ReadableBuffer, base: ReadableBuffer, width: int, /
-) -> tuple[float, ...]:
-    """Estimated bits per byte of each plane of the zigzagged difference from a base."""
+    data: ReadableBuffer, base: ReadableBuffer, width: int, full: float, /
+) -> float:
+    """Estimate in the same way what the zigzagged difference from a base takes."""
     view, before = _flat(data), _flat(base)
     _check_base(view, before)
     _check_width(width)
-    taken = _difference(_sample(view), _sample(before), width)
-    return tuple(_entropy(taken[k::width]) for k in range(width))
+    return _size(_difference(_sample(view), _sample(before), width), width, full)
 
 
 def split_planes(
@@ -102,6 +102,11 @@ def _sample(view: memoryview) -> bytes:
         for g in range(wanted)
     )
     return b"".join(view[at * _GROUP : at * _GROUP + _GROUP] for at in places)
+
+
+def _size(taken: bytes, width: int, full: float) -> float:
+    bits = (_entropy(taken[k::width]) for k in range(width))
+    return sum(each if each < full else 8.0 for each in bits) / (8 * width)
 
 
 def _entropy(taken: bytes) -> float:

@@ -6,36 +6,19 @@
 /* Below this many bytes, letting another thread run costs more than it gives. */
 #define RELEASE_FROM 65536
 
-/* Add the entropies of `width` planes to a tuple from `at` on; 0, or -1 with an exception set. */
-static int add_entropies(PyObject *tuple, Py_ssize_t at, const FlorCounts *counts, unsigned width)
-{
-    for (unsigned k = 0; k < width; k++) {
-        PyObject *bits = PyFloat_FromDouble(flor_entropy(counts, k, width));
-        if (bits == NULL) {
-            return -1;
-        }
-        PyTuple_SET_ITEM(tuple, at + k, bits);
-    }
-    return 0;
-}
-
-static PyObject *sample_widths(PyObject *Py_UNUSED(module), PyObject *exporter)
+static PyObject *sample_widths(PyObject *Py_UNUSED(module), PyObject *args)
 {
     Py_buffer view;
     FlorCounts counts;
-    if (PyObject_GetBuffer(exporter, &view, PyBUF_SIMPLE) < 0) {
+    double full;
+    if (!PyArg_ParseTuple(args, "y*d:sample_widths", &view, &full)) {
         return NULL;
     }
     flor_fill_logs();
     flor_sample(&counts, view.buf, (size_t)view.len, NULL, 0);
     PyBuffer_Release(&view);
-    PyObject *all = PyTuple_New(15);
-    for (unsigned width = 1, at = 0; all != NULL && width <= FLOR_MOST_WIDTH; at += width, width *= 2) {
-        if (add_entropies(all, at, &counts, width) < 0) {
-            Py_CLEAR(all);
-        }
-    }
-    return all;
+    return Py_BuildValue("(dddd)", flor_size(&counts, 1, full), flor_size(&counts, 2, full),
+        flor_size(&counts, 4, full), flor_size(&counts, 8, full));
 }
 
 static int check_width(int width)
@@ -51,8 +34,9 @@ static PyObject *sample_difference(PyObject *Py_UNUSED(module), PyObject *args)
 {
     Py_buffer data, base;
     int width;
-    PyObject *all = NULL;
-    if (!PyArg_ParseTuple(args, "y*y*i:sample_difference", &data, &base, &width)) {
+    double full;
+    PyObject *size = NULL;
+    if (!PyArg_ParseTuple(args, "y*y*id:sample_difference", &data, &base, &width, &full)) {
         return NULL;
     }
     if (data.len != base.len) {
@@ -62,14 +46,11 @@ static PyObject *sample_difference(PyObject *Py_UNUSED(module), PyObject *args)
         FlorCounts counts;
         flor_fill_logs();
         flor_sample(&counts, data.buf, (size_t)data.len, base.buf, (size_t)width);
-        all = PyTuple_New(width);
-        if (all != NULL && add_entropies(all, 0, &counts, (unsigned)width) < 0) {
-            Py_CLEAR(all);
-        }
+        size = PyFloat_FromDouble(flor_size(&counts, (unsigned)width, full));
     }
     PyBuffer_Release(&base);
     PyBuffer_Release(&data);
-    return all;
+    return size;
 }
 
 static void work_freely(const FlorPlanes *job, FlorCounts *counts)
@@ -193,13 +174,13 @@ static PyObject *join_planes(PyObject *Py_UNUSED(module), PyObject *args)
 }
 
 PyDoc_STRVAR(sample_widths_doc,
-    "sample_widths($module, data, /)\n--\n\n"
-    "Estimated bits per byte of the byte planes of data, taken as items of 1, 2, 4 and 8 bytes:\n"
-    "15 numbers, the planes of each width from the lowest byte to the highest.");
+    "sample_widths($module, data, full, /)\n--\n\n"
+    "Estimate what share of its bytes data take in planes, coded by how often each byte occurs,\n"
+    "for items of 1, 2, 4 and 8 bytes; planes of at least `full` bits per byte count as 8.");
 
 PyDoc_STRVAR(sample_difference_doc,
-    "sample_difference($module, data, base, width, /)\n--\n\n"
-    "Estimated bits per byte of each plane of the zigzagged difference from a base.");
+    "sample_difference($module, data, base, width, full, /)\n--\n\n"
+    "Estimate in the same way what the zigzagged difference from a base takes.");
 
 PyDoc_STRVAR(split_planes_doc,
     "split_planes($module, data, width, out, base, /)\n--\n\n"
@@ -212,7 +193,7 @@ PyDoc_STRVAR(join_planes_doc,
     "Write the data that these byte planes are of to out, which they fill.");
 
 static PyMethodDef methods[] = {
-    {"sample_widths", sample_widths, METH_O, sample_widths_doc},
+    {"sample_widths", sample_widths, METH_VARARGS, sample_widths_doc},
     {"sample_difference", sample_difference, METH_VARARGS, sample_difference_doc},
     {"split_planes", split_planes, METH_VARARGS, split_planes_doc},
     {"join_planes", join_planes, METH_VARARGS, join_planes_doc},

@@ -5,8 +5,9 @@
 
 enum { GROUP = 64, FEWEST = 64, MOST = 256, SHARE = 64, LOGS = GROUP * MOST + 1 };
 
-/* n log2(n), filled in when the first entropy is asked for, under the GIL. */
-static float n_log_n[LOGS];
+/* n log2(n) in units of 1 / SCALE, filled in when the first entropy is asked for, under the GIL. */
+enum { SCALE = 4096 };
+static uint32_t n_log_n[LOGS];
 
 /* log2 of a whole number, off by less than 1e-6, without a library. */
 static double log2_of(uint32_t n)
@@ -28,7 +29,7 @@ void flor_fill_logs(void)
 {
     if (n_log_n[LOGS - 1] == 0) {
         for (uint32_t n = 2; n < LOGS; n++) {
-            n_log_n[n] = (float)(n * log2_of(n));
+            n_log_n[n] = (uint32_t)(n * log2_of(n) * SCALE + 0.5);
         }
     }
 }
@@ -37,22 +38,35 @@ void flor_fill_logs(void)
    Madow). */
 double flor_entropy(const FlorCounts *counts, unsigned k, unsigned step)
 {
-    double sum = 0;
-    uint32_t total = 0, kinds = 0;
-    for (unsigned value = 0; value < 256; value++) {
-        uint32_t n = 0;
-        for (unsigned at = k; at < FLOR_MOST_WIDTH; at += step) {
-            n += counts->of[at][value];
+    uint32_t merged[256];
+    uint32_t sum = 0, total = 0, kinds = 0;
+    memcpy(merged, counts->of[k], sizeof merged);
+    for (unsigned at = k + step; at < FLOR_MOST_WIDTH; at += step) {
+        for (unsigned value = 0; value < 256; value++) {
+            merged[value] += counts->of[at][value];
         }
-        sum += n_log_n[n];
-        total += n;
-        kinds += n > 0;
+    }
+    for (unsigned value = 0; value < 256; value++) {
+        sum += n_log_n[merged[value]];
+        total += merged[value];
+        kinds += merged[value] > 0;
     }
     if (total == 0) {
         return 8;
     }
-    double bits = log2_of(total) - sum / total + (kinds - 1) / (1.3862943611198906 * total);
+    double missed = (kinds - 1) / (1.3862943611198906 * total);
+    double bits = log2_of(total) - (double)sum / SCALE / total + missed;
     return bits < 8 ? bits : 8;
+}
+
+double flor_size(const FlorCounts *counts, unsigned width, double full)
+{
+    double sum = 0;
+    for (unsigned k = 0; k < width; k++) {
+        double bits = flor_entropy(counts, k, width);
+        sum += bits < full ? bits : 8;
+    }
+    return sum / (8 * width);
 }
 
 static void count(FlorCounts *counts, const uint8_t *group)

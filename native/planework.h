@@ -32,7 +32,11 @@ void flor_sample(
 /* Bits per byte of what the counts of positions k, k + step, ... count together. */
 double flor_entropy(const FlorCounts *counts, unsigned k, unsigned step);
 
-/* To be called, by one thread at a time, before `flor_entropy`. */
+/* The share of their bytes that planes of `width` take if those with at least `full` bits per byte
+   are left as they are. */
+double flor_size(const FlorCounts *counts, unsigned width, double full);
+
+/* To be called, by one thread at a time, before the two above. */
 void flor_fill_logs(void);
 
 #endif

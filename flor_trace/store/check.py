@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from flor_trace.errors import ChunkDamaged
 from flor_trace.store import files
-from flor_trace.store.framing import HEADER_SIZE, MAGIC, address_of, parse_header, unframe
+from flor_trace.store.framing import HEADER_SIZE, MAGIC, Fetch, address_of, parse_header, unframe
 from flor_trace.store.index import (
     INDEX_SUFFIX,
     PACK_HEADER,
+    PACK_HEADERS,
     PACK_SUFFIX,
     Entry,
     Index,
@@ -21,6 +22,7 @@ from flor_trace.store.index import (
     walk,
 )
 from flor_trace.store.layout import Store
+from flor_trace.store.reader import PackReader
 from flor_trace.types import Address
 
 _BLOCK = 1 << 20
@@ -49,7 +51,9 @@ def fsck(store: Store, data: bool) -> list[Problem]:
     Raises OSError if the packs cannot be listed.
     """
     names = pack_names(store.packs)
-    problems = [problem for name in names for problem in _check(store, name, data)]
+    with PackReader(store) as reader:
+        fetch = reader.fetch if data else None
+        problems = [problem for name in names for problem in _check(store, name, fetch)]
     for name in sorted({*pack_names(store.packs, INDEX_SUFFIX)}.difference(names)):
         index = read_index(store.packs, name)
         count = len(index.entries) if index else "unknown"
@@ -57,8 +61,8 @@ def fsck(store: Store, data: bool) -> list[Problem]:
     return problems
 
 
-def _check(store: Store, name: str, data: bool) -> Iterator[Problem]:
-    """Give the problems of one pack."""
+def _check(store: Store, name: str, fetch: Fetch | None) -> Iterator[Problem]:
+    """Give the problems of one pack: of every byte if there is a way to get other chunks."""
     file = name + PACK_SUFFIX
     try:
         with files.reading(store.packs / file) as fd:
@@ -70,14 +74,14 @@ def _check(store: Store, name: str, data: bool) -> Iterator[Problem]:
             if index is None and (store.packs / (name + INDEX_SUFFIX)).exists():
                 yield Problem(name + INDEX_SUFFIX, f"it is damaged; {file} is read without it")
             yield from _check_structure(file, fd, length, index)
-            if data:
-                yield from _check_data(file, fd, length, index)
+            if fetch is not None:
+                yield from _check_data(file, fd, length, index, fetch)
     except OSError as error:
         yield Problem(file, f"it cannot be read ({error.strerror or error})")
 
 
 def _bad_beginning(file: str, beginning: bytes) -> Problem:
-    if PACK_HEADER.startswith(beginning):
+    if any(header.startswith(beginning) for header in PACK_HEADERS):
         return Problem(file, "its writer was killed before the first chunk", 0, serious=False)
     return Problem(file, "it does not begin as a pack of this format does", 0)
 
@@ -104,7 +108,9 @@ def _check_structure(file: str, fd: int, length: int, index: Index | None) -> It
         yield Problem(file, "damaged from there to the end", end)
 
 
-def _check_data(file: str, fd: int, length: int, index: Index | None) -> Iterator[Problem]:
+def _check_data(
+    file: str, fd: int, length: int, index: Index | None, fetch: Fetch
+) -> Iterator[Problem]:
     """Give the problems of contents: the chunks that cannot be read back."""
     entries = index.entries if index else walk(fd, len(PACK_HEADER), length)
     for entry in entries:
@@ -114,7 +120,7 @@ def _check_data(file: str, fd: int, length: int, index: Index | None) -> Iterato
             continue  # the structure has been found to be wrong there
         try:
             body = files.read_exactly(fd, header.stored_length, entry.offset + HEADER_SIZE)
-            unframe(header, body)
+            unframe(header, body, fetch)
         except ChunkDamaged as error:
             yield Problem(file, str(error), entry.offset, _name(entry))
 

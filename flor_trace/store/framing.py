@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import re
 import struct
-import threading
 import zlib
-
-import zstandard
+from collections.abc import Callable
+from io import BytesIO
 
 from flor_trace._speedups import digest
 from flor_trace.errors import ChunkDamaged, ChunkMissing
 from flor_trace.hints import NamedTuple, NewType
 from flor_trace.records import dataclass
+from flor_trace.store import planes
+from flor_trace.store.zstd import decompress
 from flor_trace.types import Address, Digest
 
 MAGIC = b"\x89FLc"
 BLOB = 1
-RAW, ZSTD = 0, 1
+RAW, ZSTD, PLANES, DIFFERENCE, PARTS = range(5)
 
 _FIELDS = struct.Struct("<4sBBHQQ16s")
 _CRC = struct.Struct("<I")
@@ -30,19 +31,18 @@ HEADER_SIZE = _FIELDS.size + _CRC.size
 Key = NewType("Key", bytes)
 KEY_SIZE = 24
 
+#: Parts are chunks of so many bytes; the last one has what is left.
+BLOCK = 1 << 20
+#: A difference may need so many other chunks, one after the other.
+DEEPEST = 8
+_BASE = struct.Struct(f"<B{KEY_SIZE}s")
+
 _ADDRESS = re.compile(r"(0|[1-9][0-9]{0,18})-([0-9a-f]{32})", re.ASCII)
 
-#: Compression must save this share of the bytes, or the chunk stays as it is: reading it back
-#: costs a decompression each time.
-_WORTH = 0.03
-_SMALLEST = 64
-_SAMPLE_SLICES, _SAMPLE_SLICE = 16, 4096
-#: A frame is refused if it wants more memory than this to look back.
-_LARGEST_WINDOW = 1 << 27
-#: A zstd block of at least 4 bytes gives at most 128 KiB.
-_LARGEST_RATIO = 1 << 15
-
 Buffer = bytes | bytearray | memoryview
+
+#: Gets a chunk that another one needs, given how many more that one may need in turn.
+Fetch = Callable[[Key, int], bytes]
 
 
 class Base(NamedTuple):
@@ -77,6 +77,11 @@ def make_key(raw_length: int, contents: bytes) -> Key:
     return Key(contents + raw_length.to_bytes(8, "little"))
 
 
+def length_of(key: Key) -> int:
+    """Return the raw length in a lookup key."""
+    return int.from_bytes(key[16:], "little")
+
+
 def digest_of(key: Key) -> Digest:
     """Return the digest in a lookup key."""
     return Digest(key[:16])
@@ -84,7 +89,7 @@ def digest_of(key: Key) -> Digest:
 
 def address_of(key: Key) -> Address:
     """Return the address that a lookup key stands for."""
-    return Address(f"{int.from_bytes(key[16:], 'little')}-{digest_of(key).hex()}")
+    return Address(f"{length_of(key)}-{digest_of(key).hex()}")
 
 
 def key_of(address: Address) -> Key:
@@ -109,17 +114,15 @@ def key_for(data: memoryview) -> Key:
     return make_key(len(data), digest(data))
 
 
-def encode(data: memoryview, key: Key) -> tuple[bytes, bytes | memoryview]:
-    """Return the header and the stored bytes of a chunk, given the key that its bytes give."""
-    codec, body = _compress(data)
-    fields = _FIELDS.pack(MAGIC, BLOB, codec, 0, len(data), len(body), key[:16])
-    return fields + _CRC.pack(zlib.crc32(fields)), body
+def header_for(codec: int, key: Key, stored_length: int) -> bytes:
+    """Return the header of a chunk."""
+    fields = _FIELDS.pack(MAGIC, BLOB, codec, 0, length_of(key), stored_length, key[:16])
+    return fields + _CRC.pack(zlib.crc32(fields))
 
 
-def frame(data: Buffer) -> bytes:
-    """Return header and stored bytes of a chunk in one piece."""
-    view = flat(data)
-    return b"".join(encode(view, key_for(view)))
+def base_of(depth: int, key: Key) -> bytes:
+    """Return what a difference begins with: how many chunks it needs, and the first of them."""
+    return _BASE.pack(depth, key)
 
 
 def parse_header(data: bytes) -> Header:
@@ -132,22 +135,62 @@ def parse_header(data: bytes) -> Header:
         raise ChunkDamaged("no chunk begins there")
     if _CRC.unpack_from(data, _FIELDS.size)[0] != zlib.crc32(fields):
         raise ChunkDamaged("the checksum of the header is wrong")
-    if kind != BLOB or reserved or codec not in (RAW, ZSTD):
+    if kind != BLOB or reserved or codec > PARTS:
         raise ChunkDamaged(f"the header has type {kind} and codec {codec}, unknown to this release")
     if raw_length >= 1 << 63 or stored_length > raw_length:
         raise ChunkDamaged("the lengths in the header cannot be")
+    if codec == PARTS and stored_length != -(-raw_length // BLOCK) * KEY_SIZE:
+        raise ChunkDamaged(f"{stored_length} bytes cannot name the parts of {raw_length}")
     return Header(codec, raw_length, stored_length, Digest(contents))
 
 
-def unframe(header: Header, body: bytes) -> bytes:
+def references_length(header: Header) -> int:
+    """Return how many of the stored bytes `references` needs."""
+    if header.codec == DIFFERENCE:
+        return min(_BASE.size, header.stored_length)
+    return header.stored_length if header.codec == PARTS else 0
+
+
+def references(header: Header, body: bytes | memoryview) -> list[Key]:
+    """Return the chunks that a chunk is read with, given the beginning of its stored bytes.
+
+    Raises `ChunkDamaged` if those cannot be. What the chunks need in turn is not among them.
+    """
+    if header.codec == DIFFERENCE:
+        return [_parse_base(header, body)[1]]
+    return _parse_parts(header, body) if header.codec == PARTS else []
+
+
+def _parse_base(header: Header, body: bytes | memoryview) -> tuple[int, Key]:
+    if len(body) < _BASE.size:
+        raise ChunkDamaged("the difference does not say from what")
+    depth, key = _BASE.unpack_from(body)
+    if not 1 <= depth <= DEEPEST or length_of(key) != header.raw_length:
+        raise ChunkDamaged("it cannot be a difference from what it says")
+    return depth, Key(key)
+
+
+def _parse_parts(header: Header, body: bytes | memoryview) -> list[Key]:
+    if len(body) != header.stored_length:
+        raise ChunkDamaged(f"{len(body)} bytes are there instead of {header.stored_length}")
+    keys = [Key(bytes(body[at : at + KEY_SIZE])) for at in range(0, len(body), KEY_SIZE)]
+    for number, key in enumerate(keys):
+        if length_of(key) != min(BLOCK, header.raw_length - number * BLOCK):
+            raise ChunkDamaged(f"part {number} has {length_of(key)} bytes, which cannot be")
+    return keys
+
+
+def unframe(header: Header, body: bytes, fetch: Fetch | None = None) -> bytes:
     """Return the contents of a chunk, verified; raise `ChunkDamaged` with the reason.
 
     No byte is given out before the length and the digest are known to be right, and no more than
-    the raw length is ever allocated.
+    the raw length is ever allocated, once for each chunk that a difference needs. `fetch` gets the
+    other chunks that are needed, and raises what it likes; it must refuse chunks of parts, and
+    differences of a depth that is greater than the number it is given.
     """
     if len(body) != header.stored_length:
         raise ChunkDamaged(f"{len(body)} bytes are there instead of {header.stored_length}")
-    data = body if header.codec == RAW else _decompress(body, header.raw_length)
+    data = _decode(header, body, fetch or _fetch_nothing)
     if len(data) != header.raw_length:
         raise ChunkDamaged(f"it has {len(data)} bytes instead of {header.raw_length}")
     if digest(data) != header.digest:
@@ -155,60 +198,28 @@ def unframe(header: Header, body: bytes) -> bytes:
     return data
 
 
-class _Contexts(threading.local):
-    """Compression contexts of one thread: they are costly to make and cannot be shared."""
-
-    def __init__(self) -> None:
-        self.level_1 = zstandard.ZstdCompressor(level=1)
-        # Spends nothing on finding matches: as small as level 1 on arrays of floats, and faster.
-        self.entropy_only = zstandard.ZstdCompressor(
-            compression_params=zstandard.ZstdCompressionParameters(
-                window_log=18,
-                hash_log=6,
-                chain_log=6,
-                search_log=1,
-                min_match=7,
-                target_length=0,
-                strategy=zstandard.STRATEGY_FAST,
-                write_content_size=1,
-            )
-        )
-        self.decompressor = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW)
+def check_depth(header: Header, body: bytes, deepest: int) -> None:
+    """Raise `ChunkDamaged` for a chunk that another with so many below it cannot need."""
+    if header.codec == PARTS or (header.codec == DIFFERENCE and body[:1] > bytes([deepest])):
+        raise ChunkDamaged(f"the chunk {header.address}, which it needs, needs too many others")
 
 
-_contexts = _Contexts()
+def _fetch_nothing(key: Key, deepest: int) -> bytes:
+    raise ChunkDamaged(f"it needs the chunk {address_of(key)}, which is not at hand")
 
 
-def _compress(data: memoryview) -> tuple[int, bytes | memoryview]:
-    """Return the codec that pays, and the bytes in it."""
-    if len(data) < _SMALLEST:
-        return RAW, data
-    compressor = _contexts.level_1
-    if len(data) > 2 * _SAMPLE_SLICES * _SAMPLE_SLICE:
-        sample = _sample(data)
-        plain = len(_contexts.entropy_only.compress(sample))
-        matched = len(compressor.compress(sample))
-        if min(plain, matched) > (1 - _WORTH) * len(sample):
-            return RAW, data
-        if plain <= (1 + _WORTH) * matched:
-            compressor = _contexts.entropy_only
-    body = compressor.compress(data)
-    return (ZSTD, body) if len(body) <= (1 - _WORTH) * len(data) else (RAW, data)
-
-
-def _sample(data: memoryview) -> bytes:
-    """Return slices from all over the data, so that one unusual stretch does not decide."""
-    step = (len(data) - _SAMPLE_SLICE) // (_SAMPLE_SLICES - 1)
-    return b"".join(data[i * step : i * step + _SAMPLE_SLICE] for i in range(_SAMPLE_SLICES))
-
-
-def _decompress(body: bytes, raw_length: int) -> bytes:
-    """Return what one zstd frame holds, if that is `raw_length` bytes; raise `ChunkDamaged`."""
-    try:
-        # python-zstandard allocates what the frame asks for, so the frame is asked first.
-        announced = zstandard.get_frame_parameters(body).content_size
-        if announced != raw_length or raw_length > len(body) * _LARGEST_RATIO:
-            raise ChunkDamaged(f"its frame announces {announced} bytes instead of {raw_length}")
-        return _contexts.decompressor.decompress(body, allow_extra_data=False)
-    except zstandard.ZstdError as error:
-        raise ChunkDamaged(f"it cannot be decompressed ({error})") from error
+def _decode(header: Header, body: bytes, fetch: Fetch) -> bytes:
+    if header.codec == RAW:
+        return body
+    if header.codec == ZSTD:
+        return decompress(body, header.raw_length)
+    if header.codec == PLANES:
+        return planes.join(memoryview(body), header.raw_length, None)
+    if header.codec == DIFFERENCE:
+        depth, key = _parse_base(header, body)
+        base = fetch(key, depth - 1)
+        return planes.join(memoryview(body)[_BASE.size :], header.raw_length, base)
+    whole = BytesIO(bytes(header.raw_length))
+    for key in _parse_parts(header, body):
+        whole.write(fetch(key, DEEPEST))
+    return whole.getvalue()

@@ -19,7 +19,9 @@ from flor_trace.store import files
 from flor_trace.store.framing import HEADER_SIZE, KEY_SIZE, Key, parse_header
 
 PACK_SUFFIX, INDEX_SUFFIX = ".pack", ".idx"
-PACK_HEADER = struct.pack("<12sI", b"\x89flor_pack\r\n", 1)
+PACK_HEADER = struct.pack("<12sI", b"\x89flor_pack\r\n", 2)
+#: Packs of earlier releases are read too; they have fewer codecs.
+PACK_HEADERS = (PACK_HEADER, struct.pack("<12sI", b"\x89flor_pack\r\n", 1))
 
 _INDEX_HEADER = struct.Struct("<12sIQQ")
 _INDEX_MAGIC = b"\x89flor_idx\r\n\0"
@@ -83,7 +85,7 @@ def walk(fd: int, start: int, end: int) -> Iterator[Entry]:
 
 def begins_well(fd: int) -> bool:
     """Return whether a file has the header of a pack that this release can read."""
-    return os.pread(fd, len(PACK_HEADER), 0) == PACK_HEADER
+    return os.pread(fd, len(PACK_HEADER), 0) in PACK_HEADERS
 
 
 def write_index(packs: Path, name: str, index: Index) -> None:

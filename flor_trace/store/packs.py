@@ -10,14 +10,15 @@ from pathlib import Path
 
 from flor_trace.descriptors import Kept
 from flor_trace.errors import StoreError, StoreNotWritable
-from flor_trace.store import files
+from flor_trace.store import encoding, files
+from flor_trace.store.encoding import NOTHING, Encoded, Encoder, Numbers
 from flor_trace.store.framing import (
+    BLOCK,
     HEADER_SIZE,
     Base,
     Buffer,
     Key,
     address_of,
-    encode,
     flat,
     key_for,
     key_of,
@@ -32,6 +33,7 @@ from flor_trace.store.index import (
     write_index,
 )
 from flor_trace.store.layout import Store
+from flor_trace.store.lineage import Lineage
 from flor_trace.store.reader import PackReader
 from flor_trace.types import Address
 
@@ -43,6 +45,11 @@ PACK_LIMIT = 1 << 30
 #: So many chunks of finished packs are known to a writer, for some 30 MB of memory; those beyond
 #: are stored again where they turn up again.
 DEDUP_LIMIT = 250_000
+
+#: Longer data are always stored in parts, so that encoding them takes no more memory than this.
+LARGEST_WHOLE = 8 << 20
+#: So large a share of the blocks must be in the base too for shorter ones.
+_SHARED = 0.25
 
 
 class PackWriter:
@@ -69,6 +76,8 @@ class PackWriter:
         self._pid = os.getpid()
         self._pack: _OpenPack | None = None
         self._known: set[Key] | None = None
+        self._lineage = Lineage()
+        self._encoder: Encoder | None = None
         self._written = 0
         self._closed = False
 
@@ -90,10 +99,8 @@ class PackWriter:
         view = flat(data)
         key = key_for(view) if key is None else key
         with self._usable():
-            known = self._known_keys()
-            if key not in known:
-                self._append(view, key)
-                known.add(key)
+            if key not in self._known_keys():
+                self._store(view, key, base, raw)
         return address_of(key)
 
     def has(self, address: Address) -> bool:
@@ -144,15 +151,66 @@ class PackWriter:
                 raise _not_written(self._packs, error) from error
         return self._known
 
-    def _append(self, view: memoryview, key: Key) -> None:
-        header, body = encode(view, key)
+    def _store(self, view: memoryview, key: Key, base: Base | None, raw: bool) -> None:
+        """Write data that are not there, in one piece or in parts."""
+        numbers = NOTHING if raw else Numbers.among(view)
+        if self._is_in_parts(view, base, numbers, raw):
+            self._store_parts(view, key, base, numbers, raw)
+        else:
+            self._store_whole(view, key, base, numbers, raw)
+
+    def _is_in_parts(
+        self, view: memoryview, base: Base | None, numbers: Numbers, raw: bool
+    ) -> bool:
+        if len(view) > LARGEST_WHOLE and not raw:
+            return True
+        if len(view) <= BLOCK or base is None:
+            return False
+        if self._lineage.blocks(base.key) is not None:
+            return True
+        if encoding.equal_blocks(view, base.data) < _SHARED * len(view) / BLOCK:
+            return False
+        # The blocks are written anew this once, which a difference saves.
+        depth = self._lineage.depth(base, len(view))
+        return depth is None or not numbers.pays_to_subtract(view, base.data)
+
+    def _store_parts(
+        self, view: memoryview, key: Key, base: Base | None, numbers: Numbers, raw: bool
+    ) -> None:
+        blocks = encoding.blocks_of(view)
+        keys = encoding.keys_for(blocks)
+        before: dict[int, Base] = {}
+        if base is not None:
+            old = self._lineage.blocks(base.key) or []
+            before = dict(enumerate(map(Base, old, encoding.blocks_of(base.data))))
+        for number, (block, each) in enumerate(zip(blocks, keys, strict=True)):
+            if each not in self._known_keys():
+                self._store_whole(block, each, before.get(number), numbers, raw)
+        self._append(key, encoding.parts(key, keys))
+        self._lineage.note(key, keys)
+
+    def _store_whole(
+        self, view: memoryview, key: Key, base: Base | None, numbers: Numbers, raw: bool
+    ) -> None:
+        if raw:
+            encoded = encoding.raw(view, key)
+        else:
+            self._encoder = self._encoder or Encoder()
+            depth = self._lineage.depth(base, len(view))
+            base = None if depth is None else base
+            encoded = self._encoder.encode(view, key, numbers, base, depth or 0)
+        self._append(key, encoded)
+        self._lineage.note(key, encoded.depth)
+
+    def _append(self, key: Key, encoded: Encoded) -> None:
         try:
             if self._pack is None:
                 self._pack = _OpenPack(self._packs, self._name)
-            self._pack.append(key, header, body)
+            self._pack.append(key, encoded)
         except OSError as error:
             raise _not_written(self._packs, error) from error
-        self._written += len(header) + len(body)
+        self._known_keys().add(key)
+        self._written += len(encoded.header) + encoded.length
 
     def _flush(self) -> None:
         pack = self._pack
@@ -163,6 +221,7 @@ class PackWriter:
         except OSError as error:
             if self._known is not None:
                 self._known.difference_update(pack.pending())
+            self._lineage.forget(pack.pending())
             self._finish()
             raise StoreNotWritable(
                 f"{pack.path} could not be brought to the disk: {error.strerror or error}. What "
@@ -201,14 +260,14 @@ class _OpenPack:
         """Give the chunks that `sync` has not been through with."""
         return (entry.key for entry in self._entries[self._durable :])
 
-    def append(self, key: Key, header: bytes, body: bytes | memoryview) -> None:
+    def append(self, key: Key, chunk: Encoded) -> None:
         """Write one chunk after the last; raise OSError, upon which the pack is as before."""
         if self._torn:
             os.ftruncate(self._file.number(), self.end)
         self._torn = True
-        files.write_all(self._file.number(), [header, body])
-        self._entries.append(Entry(key, self.end, len(body)))
-        self.end += HEADER_SIZE + len(body)
+        files.write_all(self._file.number(), [chunk.header, *chunk.body])
+        self._entries.append(Entry(key, self.end, chunk.length))
+        self.end += HEADER_SIZE + chunk.length
         self._torn = False
 
     def sync(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections import OrderedDict
@@ -12,7 +13,15 @@ from flor_trace.errors import ChunkDamaged, ChunkMissing, StoreError
 from flor_trace.hints import NamedTuple
 from flor_trace.records import dataclass
 from flor_trace.store import files
-from flor_trace.store.framing import HEADER_SIZE, Key, address_of, key_of, parse_header, unframe
+from flor_trace.store.framing import (
+    HEADER_SIZE,
+    Key,
+    address_of,
+    check_depth,
+    key_of,
+    parse_header,
+    unframe,
+)
 from flor_trace.store.index import (
     PACK_HEADER,
     PACK_SUFFIX,
@@ -26,6 +35,13 @@ from flor_trace.store.layout import Store
 from flor_trace.types import Address
 
 _MOST_OPEN = 16
+
+
+@functools.cache
+def _memory() -> int:
+    """Return how many bytes of memory the machine has, or what no machine has."""
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return pages * size if pages > 0 and size > 0 else 1 << 63
 
 
 class _Place(NamedTuple):
@@ -71,11 +87,14 @@ class PackReader:
 
     def get(self, address: Address) -> bytes:
         """Return the bytes, verified; raise `ChunkMissing`, or `ChunkDamaged` if all are bad."""
-        key = key_of(address)
+        return self._get(key_of(address), None)
+
+    def _get(self, key: Key, deepest: int | None) -> bytes:
+        """Return as `get` does; `deepest` is for chunks that others need, as for `unframe`."""
         damage: ChunkDamaged | None = None
         for place in self._find(key):
             try:
-                return self._read(key, place)
+                return self._read(key, place, deepest)
             except ChunkDamaged as error:
                 damage = damage or error
         if damage is not None:
@@ -84,9 +103,9 @@ class PackReader:
             f" {name} cannot be read: {why}." for name, why in self._unreadable.items()
         )
         raise ChunkMissing(
-            f"No pack in {self._packs} holds the chunk {address}.{unread} If it was recorded "
-            f"elsewhere, pull it from there; otherwise `flor_trace fsck` shows which checkpoints "
-            f"need it."
+            f"No pack in {self._packs} holds the chunk {address_of(key)}.{unread} If it was "
+            f"recorded elsewhere, pull it from there; otherwise `flor_trace fsck` shows which "
+            f"checkpoints need it."
         )
 
     def has(self, address: Address) -> bool:
@@ -171,14 +190,27 @@ class PackReader:
             if self._places.setdefault(key, place) != place:
                 self._copies.setdefault(key, []).append(place)
 
-    def _read(self, key: Key, place: _Place) -> bytes:
+    def fetch(self, key: Key, deepest: int) -> bytes:
+        """Return a chunk that another one needs, for `unframe`; raise `ChunkDamaged`."""
+        try:
+            return self._get(key, deepest)
+        except ChunkMissing as error:
+            raise ChunkDamaged(
+                f"it needs the chunk {address_of(key)}, which is not there"
+            ) from error
+
+    def _read(self, key: Key, place: _Place, deepest: int | None) -> bytes:
         """Return the verified bytes from one place; raise `ChunkDamaged` naming it."""
         try:
             header = parse_header(self._pread(place.pack, HEADER_SIZE, place.offset))
             if header.key != key:
                 raise ChunkDamaged(f"another chunk, {header.address}, is there")
+            if header.raw_length > _memory():
+                raise ChunkDamaged("it has more bytes than this machine has memory")
             body = self._pread(place.pack, header.stored_length, place.offset + HEADER_SIZE)
-            return unframe(header, body)
+            if deepest is not None:
+                check_depth(header, body, deepest)
+            return unframe(header, body, self.fetch)
         except (ChunkDamaged, OSError) as error:
             path = self._packs / (place.pack + PACK_SUFFIX)
             reason = (error.strerror if isinstance(error, OSError) else None) or error

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from flor_trace.errors import ChunkDamaged
 from flor_trace.store import framing
-from flor_trace.store.framing import HEADER_SIZE, frame, parse_header, unframe
+from flor_trace.store.encoding import frame
+from flor_trace.store.framing import HEADER_SIZE, parse_header, unframe
 
 
 def read(data: bytes) -> bytes:
