@@ -28,6 +28,7 @@ _INDEX_MAGIC = b"\x89flor_idx\r\n\0"
 _INDEX_VERSION = 1
 _ENTRY = struct.Struct(f"<{KEY_SIZE}sQQ")
 _DIGEST_SIZE = 16
+ENTRY_SIZE = _ENTRY.size
 _LARGEST_INDEX = 1 << 30
 
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,119}", re.ASCII)
@@ -100,25 +101,48 @@ def read_index(packs: Path, name: str) -> Index | None:
 
     A pack shorter than the index `covers` has lost its end since.
     """
+    found = read_entries(packs, name)
+    if found is None:
+        return None
+    covers, entries = found
+    return Index(covers, tuple(map(Entry._make, _ENTRY.iter_unpack(entries))))
+
+
+def read_entries(packs: Path, name: str) -> tuple[int, bytes] | None:
+    """Return what a sidecar covers and its entries as they stand there, or None as `read_index`."""
     try:
         with files.reading(packs / (name + INDEX_SUFFIX)) as fd:
             length = os.fstat(fd).st_size
             data = files.read_exactly(fd, length, 0) if length <= _LARGEST_INDEX else b""
     except OSError:
         return None
-    return _parse_index(data)
-
-
-def _parse_index(data: bytes) -> Index | None:
-    body = data[:-_DIGEST_SIZE]
-    if len(body) < _INDEX_HEADER.size or digest(body) != data[-_DIGEST_SIZE:]:
+    end = len(data) - _DIGEST_SIZE
+    if end < _INDEX_HEADER.size or digest(memoryview(data)[:end]) != data[end:]:
         return None
-    magic, version, covers, count = _INDEX_HEADER.unpack_from(body)
-    whole = len(body) == _INDEX_HEADER.size + count * _ENTRY.size
+    magic, version, covers, count = _INDEX_HEADER.unpack_from(data)
+    whole = end == _INDEX_HEADER.size + count * _ENTRY.size
     if (magic, version) != (_INDEX_MAGIC, _INDEX_VERSION) or not whole:
         return None
-    entries = map(Entry._make, _ENTRY.iter_unpack(body[_INDEX_HEADER.size :]))
-    return Index(covers, tuple(entries))
+    return covers, data[_INDEX_HEADER.size : end]
+
+
+def entry_at(entries: bytes, at: int) -> Entry:
+    """Return one of the entries that `read_entries` gave, which begins there."""
+    return Entry._make(_ENTRY.unpack_from(entries, at))
+
+
+def keys_in(entries: bytes) -> Iterator[Key]:
+    """Give the keys of entries that `read_entries` gave."""
+    return (Key(entries[at : at + KEY_SIZE]) for at in range(0, len(entries), _ENTRY.size))
+
+
+def find_in(entries: bytes, key: Key) -> Iterator[int]:
+    """Give where entries of the key begin in what `read_entries` gave."""
+    at = entries.find(key)
+    while at >= 0:
+        if at % _ENTRY.size == 0:
+            yield at
+        at = entries.find(key, at + 1)
 
 
 def durable_keys(packs: Path, limit: int) -> set[Key]:

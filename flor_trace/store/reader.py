@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import threading
@@ -9,9 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from types import TracebackType
 
-from flor_trace.errors import ChunkDamaged, ChunkMissing, StoreError
-from flor_trace.hints import NamedTuple
-from flor_trace.records import dataclass
+from flor_trace.errors import ChunkDamaged, ChunkMissing
 from flor_trace.store import files
 from flor_trace.store.framing import (
     HEADER_SIZE,
@@ -22,16 +21,9 @@ from flor_trace.store.framing import (
     parse_header,
     unframe,
 )
-from flor_trace.store.index import (
-    PACK_HEADER,
-    PACK_SUFFIX,
-    Entry,
-    begins_well,
-    pack_names,
-    read_index,
-    walk,
-)
+from flor_trace.store.index import PACK_SUFFIX, Entry
 from flor_trace.store.layout import Store
+from flor_trace.store.lookup import Lookup, Place
 from flor_trace.types import Address
 
 _MOST_OPEN = 16
@@ -44,19 +36,6 @@ def _memory() -> int:
     return pages * size if pages > 0 and size > 0 else 1 << 63
 
 
-class _Place(NamedTuple):
-    pack: str
-    offset: int
-
-
-@dataclass(slots=True)
-class _Pack:
-    """How far a pack is known."""
-
-    known_to: int = len(PACK_HEADER)
-    finished: bool = False
-
-
 class PackReader:
     """Gives out chunks of a store by address, whoever wrote them, also while they are writing.
 
@@ -67,12 +46,9 @@ class PackReader:
 
     def __init__(self, store: Store) -> None:
         self._packs = store.packs
-        self._lock = threading.Lock()
-        self._seen: dict[str, _Pack] = {}
-        self._places: dict[Key, _Place] = {}
-        self._copies: dict[Key, list[_Place]] = {}
+        self._lock = threading.RLock()
+        self._lookup = Lookup(store.packs, self._close_one)
         self._open: OrderedDict[str, int] = OrderedDict()
-        self._unreadable: dict[str, str] = {}
 
     def __enter__(self) -> PackReader:
         return self
@@ -92,15 +68,18 @@ class PackReader:
     def _get(self, key: Key, deepest: int | None) -> bytes:
         """Return as `get` does; `deepest` is for chunks that others need, as for `unframe`."""
         damage: ChunkDamaged | None = None
-        for place in self._find(key):
+        for place in self._lookup.candidates(key):
             try:
                 return self._read(key, place, deepest)
+            except FileNotFoundError:
+                continue  # the pack has been put together with others meanwhile
             except ChunkDamaged as error:
                 damage = damage or error
         if damage is not None:
             raise damage
         unread = "".join(
-            f" {name} cannot be read: {why}." for name, why in self._unreadable.items()
+            f" {name} cannot be read: {why}."
+            for name, why in sorted(self._lookup.unreadable.items())
         )
         raise ChunkMissing(
             f"No pack in {self._packs} holds the chunk {address_of(key)}.{unread} If it was "
@@ -110,85 +89,25 @@ class PackReader:
 
     def has(self, address: Address) -> bool:
         """Return whether a pack lists the chunk; its bytes are not looked at."""
-        return bool(self._find(key_of(address)))
+        return any(True for _ in self._lookup.candidates(key_of(address)))
+
+    def prefer(self, runid: str) -> None:
+        """Look for chunks among those of this run first: most of what it needs is there."""
+        self._lookup.prefer(runid)
 
     def refresh(self) -> None:
         """Take notice of chunks and packs that have come and gone; raise `StoreError`."""
-        with self._lock:
-            try:
-                names = pack_names(self._packs)
-            except OSError as error:
-                raise StoreError(
-                    f"The packs in {self._packs} cannot be listed: {error.strerror or error}. "
-                    f"Make the directory readable, or name another store with `--store DIR`."
-                ) from error
-            self._forget(self._seen.keys() - set(names))
-            for name in names:
-                self._look_at(name)
+        self._lookup.refresh()
 
     def learn(self, name: str, entries: Iterable[Entry]) -> None:
         """Take notice of chunks of a pack that somebody else has found."""
-        with self._lock:
-            self._seen.setdefault(name, _Pack())
-            self._add(name, entries)
+        self._lookup.learn(name, entries)
 
     def close(self) -> None:
         """Close all files; the reader opens them again if it is used further."""
         with self._lock:
             while self._open:
                 os.close(self._open.popitem()[1])
-
-    def _find(self, key: Key) -> list[_Place]:
-        """Return every place that should hold the chunk, looking for new packs if there is none."""
-        if key not in self._places:
-            self.refresh()
-        with self._lock:
-            place = self._places.get(key)
-            return [] if place is None else [place, *self._copies.get(key, ())]
-
-    def _look_at(self, name: str) -> None:
-        """Learn of the chunks that a pack has gained since it was last looked at."""
-        pack = self._seen.setdefault(name, _Pack())
-        if pack.finished:
-            return
-        try:
-            with files.reading(self._packs / (name + PACK_SUFFIX)) as fd:
-                length = os.fstat(fd).st_size
-                index = read_index(self._packs, name)
-                if index is not None and index.covers <= length:
-                    self._add(name, (e for e in index.entries if e.offset >= pack.known_to))
-                    pack.finished = True
-                elif begins_well(fd):
-                    pack.known_to = self._add(name, walk(fd, pack.known_to, length), pack.known_to)
-            self._unreadable.pop(name, None)
-        except OSError as error:
-            # The other packs are still good; `get` tells of this one if a chunk is missing.
-            self._unreadable[name] = error.strerror or str(error)
-
-    def _add(self, name: str, entries: Iterable[Entry], end: int = 0) -> int:
-        """Note the entries of a pack, and return where the last of them ends."""
-        for entry in entries:
-            place = _Place(name, entry.offset)
-            if self._places.setdefault(entry.key, place) != place:
-                self._copies.setdefault(entry.key, []).append(place)
-            end = entry.end
-        return end
-
-    def _forget(self, gone: set[str]) -> None:
-        """Drop all that is known of packs that are no longer there."""
-        if not gone:
-            return
-        for name in gone:
-            del self._seen[name]
-            self._unreadable.pop(name, None)
-            if name in self._open:
-                os.close(self._open.pop(name))
-        places = [(key, place) for key, place in self._places.items() if place.pack not in gone]
-        copies = [(k, p) for k, some in self._copies.items() for p in some if p.pack not in gone]
-        self._places, self._copies = dict(places), {}
-        for key, place in copies:
-            if self._places.setdefault(key, place) != place:
-                self._copies.setdefault(key, []).append(place)
 
     def fetch(self, key: Key, deepest: int) -> bytes:
         """Return a chunk that another one needs, for `unframe`; raise `ChunkDamaged`."""
@@ -199,8 +118,11 @@ class PackReader:
                 f"it needs the chunk {address_of(key)}, which is not there"
             ) from error
 
-    def _read(self, key: Key, place: _Place, deepest: int | None) -> bytes:
-        """Return the verified bytes from one place; raise `ChunkDamaged` naming it."""
+    def _read(self, key: Key, place: Place, deepest: int | None) -> bytes:
+        """Return the verified bytes from one place.
+
+        Raises `ChunkDamaged` naming it, or FileNotFoundError where the pack is gone.
+        """
         try:
             header = parse_header(self._pread(place.pack, HEADER_SIZE, place.offset))
             if header.key != key:
@@ -211,6 +133,8 @@ class PackReader:
             if deepest is not None:
                 check_depth(header, body, deepest)
             return unframe(header, body, self.fetch)
+        except FileNotFoundError:
+            raise
         except (ChunkDamaged, OSError) as error:
             path = self._packs / (place.pack + PACK_SUFFIX)
             reason = (error.strerror if isinstance(error, OSError) else None) or error
@@ -224,10 +148,26 @@ class PackReader:
         """Read from a pack, keeping the files that were used last open."""
         # Under the lock: another thread might close the file, and a new one get its descriptor.
         with self._lock:
+            try:
+                return files.read_exactly(self._opened(name), length, offset)
+            except OSError as error:
+                if error.errno != errno.ESTALE:
+                    raise
+            # The server of a shared drive has forgotten the open file: it is opened anew.
+            self._close_one(name)
+            return files.read_exactly(self._opened(name), length, offset)
+
+    def _opened(self, name: str) -> int:
+        fd = self._open.pop(name, None)
+        if fd is None:
+            fd = files.open_regular(self._packs / (name + PACK_SUFFIX))
+        self._open[name] = fd
+        if len(self._open) > _MOST_OPEN:
+            os.close(self._open.popitem(last=False)[1])
+        return fd
+
+    def _close_one(self, name: str) -> None:
+        with self._lock:
             fd = self._open.pop(name, None)
-            if fd is None:
-                fd = files.open_regular(self._packs / (name + PACK_SUFFIX))
-            self._open[name] = fd
-            if len(self._open) > _MOST_OPEN:
-                os.close(self._open.popitem(last=False)[1])
-            return files.read_exactly(fd, length, offset)
+            if fd is not None:
+                os.close(fd)
