@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ from flor_trace.api import find_store
 from flor_trace.cli.options import Parser, parser
 from flor_trace.cli.output import duration
 from flor_trace.errors import UsageError
-from flor_trace.replay.engine import Prepared, carry_out_all, prepare, read_probe
+from flor_trace.replay.carrying import Carried
+from flor_trace.replay.engine import CONFIDENT, Prepared, carry_out_all, prepare, read_probe
 from flor_trace.replay.execute import Outcome
 
 
@@ -26,7 +29,15 @@ def main(arguments: Sequence[str]) -> int:
     documents = []
     for text in options.probe:
         probe = read_probe(store, text, at=options.at, probe_file=Path(file) if file else None)
-        prepared = prepare(store, probe, where=options.where, runs=options.run, force=options.force)
+        prepared = prepare(
+            store,
+            probe,
+            where=options.where,
+            runs=options.run,
+            force=options.force,
+            renamed=_renamed(options.map),
+            confidence=_confidence(options),
+        )
         documents.append(_plan_document(prepared))
         _tell_plan(prepared)
         if options.dry_run or not prepared.outcomes:
@@ -55,12 +66,37 @@ def _parser() -> Parser:
         "the probe file, or what was asked before; repeat for more")  # fmt: skip
     add("--probe-file", metavar="FILE", help="Python file with probe functions")
     add("--where", metavar="CONDITION", help="pandas query text: the rows to ask at")
-    add("--at", metavar="DIMENSION[:start]", help="iterations to ask at (default: the main loop's)")
+    add("--at", metavar="PLACE", help="DIMENSION, DIMENSION:start, 'after: STATEMENT', "
+        "'before: STATEMENT', or FILE.py:LINE of today's code (default: the main loop's "
+        "iterations, or where today's code has the name)")  # fmt: skip
+    add("--map", action="append", default=[], metavar="OLD=NEW",
+        help="what old versions call OLD is NEW in today's code; repeat for more")  # fmt: skip
+    add("--min-confidence", type=float, metavar="SHARE",
+        help=f"ask where it is at least so sure, from 0 to 1, that today's code belongs (default: "
+        f"{CONFIDENT}; on a terminal you are asked)")  # fmt: skip
     add("--run", action="append", default=[], metavar="RUN", help="only this run; repeat for more")
     add("--force", action="store_true", help="ask again what was asked before")
     add("--dry-run", action="store_true", help="only say what would be done")
     add("-y", "--yes", action="store_true", help="do not ask for leave")
     return command
+
+
+def _renamed(pairs: Sequence[str]) -> dict[str, str]:
+    """Today's names to old ones."""
+    renamed = {}
+    for pair in pairs:
+        old, _, new = pair.partition("=")
+        if not (old.isidentifier() and new.isidentifier()):
+            raise UsageError(f"cannot read --map {pair!r}: write OLD=NEW, two names of variables")
+        renamed[new] = old
+    return renamed
+
+
+def _confidence(options: Namespace) -> float:
+    if options.min_confidence is not None:
+        return float(options.min_confidence)
+    asked = options.dry_run or (sys.stdin.isatty() and not options.yes)
+    return 0.0 if asked else CONFIDENT
 
 
 def _agreed() -> bool:
@@ -78,7 +114,13 @@ def _plan_document(prepared: Prepared) -> dict[str, Any]:
         "answered": prepared.answered,
         "skipped": prepared.skipped,
         "plans": [
-            {"run": o.run.runid, "at": str(o.place), "wanted": sorted(o.wanted), **o.plan.as_json()}
+            {
+                "run": o.run.runid,
+                "at": str(o.place),
+                "wanted": sorted(o.wanted),
+                "carried": None if o.place.carried is None else asdict(o.place.carried),
+                **o.plan.as_json(),
+            }
             for o in prepared.outcomes
         ],
     }
@@ -101,6 +143,19 @@ def _tell_plan(prepared: Prepared) -> None:
             f"  {plan.kind} {len(outcome.wanted)} iterations: {plan.restored} checkpoints "
             f"restored, {plan.executed} iterations executed, about {duration(plan.seconds)}"
         )
+        if outcome.place.carried is not None:
+            _tell_carried(outcome.place.carried)
+
+
+def _tell_carried(carried: Carried) -> None:
+    """Show what of today's code is asked, in that version's words, and how sure its place is."""
+    for line in carried.text.splitlines():
+        _tell(f"    | {line}")
+    names = ", ".join(f"{new} was {old}" for new, old in carried.renamed.items())
+    doubts = f": {'; '.join(carried.notes)}" if carried.notes else ""
+    _tell(f"  from today's code, confidence {carried.confidence}{doubts}")
+    if names:
+        _tell(f"  {names}")
 
 
 def _result(outcome: Outcome) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from flor_trace._speedups import LoopIter
@@ -12,7 +12,7 @@ from flor_trace.replay.probes import Question
 from flor_trace.replay.protecting import undisturbed
 from flor_trace.replay.resolve import Place
 from flor_trace.runtime.nest import Instance, outer_values, target_value
-from flor_trace.types import ChunkWriter, Digest
+from flor_trace.types import ChunkWriter, Digest, StackFrame
 
 #: So many times at first, the whole state is compared before and after the probe.
 CHECKED = 2
@@ -32,7 +32,9 @@ class Asker:
         fingerprint: Fingerprint,
         hold: Callable[[dict[str, Any]], None],
     ) -> None:
-        self._question = Question(place.probe)
+        carried = place.carried
+        self._question = Question(place.probe, carried.text if carried is not None else None)
+        self._latest: dict[tuple[int, int], dict[str, Any]] = {}
         self._place = place
         self._wanted = set(wanted)
         self._starts = set(wanted) if place.probe.start and not place.inner else set()
@@ -53,13 +55,40 @@ class Asker:
 
     def at_end(self, instance: Instance, li: LoopIter, iteration: int) -> None:
         """The iteration is over."""
+        if self._place.spot is not None:
+            latest = self._latest.pop((id(instance), iteration), None)
+            if latest is not None:
+                self._hold(latest)
+            return
         if self._place.probe.start or instance.loop.info.key != self._place.loop.key:
             return
         outermost = instance.under[0] if instance.under else iteration
         if outermost in self._wanted:
             self._ask(instance, li, iteration)
 
+    def at_spot(self, instance: Instance, li: LoopIter, frame: StackFrame) -> None:
+        """The program came to the spot in `frame`, `instance` being the innermost loop around it.
+
+        Of several times in one iteration the last one counts, as with what loops store.
+        """
+        outermost = instance.under[0] if instance.under else instance.iteration
+        if outermost in self._wanted:
+            _, module, names, cells = frame
+            found = self._found(instance, li, instance.iteration, {**cells, **names}, module)
+            self._latest[id(instance), instance.iteration] = found
+
     def _ask(self, instance: Instance, li: LoopIter, iteration: int) -> None:
+        names, module = li.locals() or {}, li.globals() or {}
+        self._hold(self._found(instance, li, iteration, names, module))
+
+    def _found(
+        self,
+        instance: Instance,
+        li: LoopIter,
+        iteration: int,
+        names: Mapping[str, Any],
+        module: dict[str, Any],
+    ) -> dict[str, Any]:
         coords = [
             [self._identify(outer), under, value]
             for outer, under, value in zip(
@@ -68,10 +97,9 @@ class Asker:
         ]
         coords.append([self._identify(instance), iteration, target_value(instance, li)])
         name = self._place.probe.name
-        self._hold({"t": "value", "coords": coords, "name": name, "value": self._value(li)})
+        return {"t": "value", "coords": coords, "name": name, "value": self._value(names, module)}
 
-    def _value(self, li: LoopIter) -> Any:
-        names, module = li.locals() or {}, li.globals() or {}
+    def _value(self, names: Mapping[str, Any], module: dict[str, Any]) -> Any:
         before = self._fingerprint() if self._asked < CHECKED else None
         self._asked += 1
         try:

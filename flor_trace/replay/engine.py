@@ -17,11 +17,16 @@ from flor_trace.history.worktree import find_repository, read_file
 from flor_trace.replay.execute import Outcome, carry_out, plan_for
 from flor_trace.replay.probes import Probe, parse
 from flor_trace.replay.recorded import RecordedRun
-from flor_trace.replay.resolve import Place, Sources, place
+from flor_trace.replay.resolve import Place, Sources, UnknownVariable, place
+from flor_trace.replay.today import Today
+from flor_trace.replay.versions import carried_place, statement_place
 from flor_trace.store.layout import Store
 from flor_trace.types import RunId
 
 Notice = Callable[[str], None]
+
+#: What is less sure than this to be at its place is asked only where a person agrees.
+CONFIDENT = 0.7
 
 
 @dataclass(slots=True)
@@ -33,6 +38,13 @@ class Prepared:
     repositories: dict[RunId, Path] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)  #: run -> why it is not replayed
     answered: int = 0  #: cells that need no replay: logged, or asked before
+    renamed: Mapping[str, str] = field(default_factory=dict)  #: today's names to old ones
+    confidence: float = CONFIDENT  #: that today's code belongs where it is asked, at least
+    _today: dict[Path, Today] = field(default_factory=dict)
+
+    def today(self, root: Path) -> Today:
+        """Today's code of a project."""
+        return self._today.setdefault(root, Today(root))
 
     @property
     def seconds(self) -> float:
@@ -80,6 +92,8 @@ def prepare(
     where: str | None = None,
     runs: Sequence[str] = (),
     force: bool = False,
+    renamed: Mapping[str, str] | None = None,
+    confidence: float = CONFIDENT,
 ) -> Prepared:
     """Choose runs and iterations, place the probe in each version, and plan.
 
@@ -90,6 +104,8 @@ def prepare(
             that has no value yet.
         runs: names or ids of the only runs to look at; all if empty.
         force: ask again where this very probe has been asked.
+        renamed: names of today's code and what they were called in old versions.
+        confidence: how sure it must be that a statement of today's code belongs where it is put.
 
     Raises:
         NothingMatched: if no run, or no iteration, is selected.
@@ -107,7 +123,7 @@ def prepare(
         raise NothingMatched(
             f"no run is recorded in {store.path}; record one with: flor_trace SCRIPT.py"
         )
-    prepared = Prepared(probe)
+    prepared = Prepared(probe, renamed=renamed or {}, confidence=confidence)
     rows = _selected_rows(catalog, probe, where)
     problems: list[ProbeError] = []
     for runid in candidates:
@@ -119,9 +135,11 @@ def prepare(
             prepared.skipped[run.label] = str(error)
         except SnapshotError as error:
             prepared.skipped[run.label] = str(error)
-    if problems and not prepared.outcomes and not prepared.answered:
+    if prepared.outcomes or prepared.answered:
+        return prepared
+    if problems:
         raise problems[0]
-    if not prepared.outcomes and not prepared.answered and not prepared.skipped:
+    if not prepared.skipped:
         raise NothingMatched(
             f"no iteration of {len(candidates)} run(s) meets {where!r}; flor_trace pivot shows "
             "what there is"
@@ -146,7 +164,7 @@ def _prepare_run(
         prepared.skipped[label] = "its code was not saved, so it cannot be run again"
         return
     repository = find_repository(vid, (Path(run.header["root"]), store.code))
-    where = place(prepared.probe, run, sources_of(repository, vid))
+    where = _placed(prepared, run, sources_of(repository, vid))
     wanted = _wanted(run, where, rows)
     if not force:
         done = _answered(store, run, where)
@@ -156,6 +174,28 @@ def _prepare_run(
         plan = plan_for(where, set(wanted), set())
         prepared.outcomes.append(Outcome(run, where, plan, frozenset(wanted)))
         prepared.repositories[run.runid] = repository
+
+
+def _placed(prepared: Prepared, run: RecordedRun, sources: Sources) -> Place:
+    """Where the probe is asked in this version, which may have to be told by today's code."""
+    probe = prepared.probe
+    today = prepared.today(Path(run.header["root"]))
+    if probe.beside:
+        return statement_place(probe, run, sources, today)
+    try:
+        return place(probe, run, sources)
+    except UnknownVariable:
+        if probe.at is not None:
+            raise
+        found = carried_place(probe, run, sources, today, prepared.renamed)
+    assert found.carried is not None
+    if found.carried.confidence < prepared.confidence:
+        raise ProbeError(
+            f"where today's {probe.name!r} belongs in run {run.label} is not sure (confidence "
+            f"{found.carried.confidence}: {'; '.join(found.carried.notes)}), at {found}; to ask "
+            f"there, say --min-confidence {found.carried.confidence}"
+        )
+    return found
 
 
 def sources_of(repository: Path, vid: str) -> Sources:

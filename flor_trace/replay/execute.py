@@ -186,6 +186,8 @@ def _attempt(store: Store, outcome: Outcome, scratch: Path, wanted: set[int]) ->
         wanted=tuple(sorted(wanted)),
         steps=tuple(asdict(step) for step in outcome.plan.steps),
         include=tuple(run.header["include"]),
+        spot=place.spot,
+        carried=asdict(place.carried) if place.carried is not None else None,
     )
     file = scratch / "task.json"
     file.write_text(json.dumps(asdict(task)), "utf-8")

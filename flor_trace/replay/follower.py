@@ -12,7 +12,7 @@ from flor_trace.replay.recorded import OutermostRun, RecordedRun, SavedState
 from flor_trace.replay.restoring import StateKeeper
 from flor_trace.replay.verdicts import Verdicts
 from flor_trace.runtime.nest import Instance
-from flor_trace.types import Leaving
+from flor_trace.types import Leaving, StackFrame
 
 
 class Finish(Protocol):
@@ -98,6 +98,15 @@ class Follower:
             if self._executing:
                 self._after_execution(li.n)
             self._finish(complete=self._step is None)
+
+    def at_spot(self, frame: StackFrame) -> None:
+        """The program came to the place that is asked at, in `frame`."""
+        for li in reversed(running()):
+            instance = li.tag
+            if isinstance(instance, Instance):
+                if self._in_play(instance):
+                    self._asker.at_spot(instance, li, frame)
+                return
 
     def _is_stage(self, instance: Instance) -> bool:
         loop = self._stage.loop

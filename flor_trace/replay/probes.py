@@ -16,6 +16,7 @@ from flor_trace._speedups import digest
 from flor_trace.errors import ProbeError
 
 Kind = Literal["expression", "variable", "function"]
+Beside = Literal["", "before", "after"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,16 @@ class Probe:
     at: str | None = None  #: dimension; None: the main loop, or the loop that stores the variable
     start: bool = False  #: at the start of an iteration instead of its end
     path: str | None = None  #: of the probe file
+    beside: Beside = ""  #: `at` is not a dimension but a statement: before or after it
+    carried: str = (
+        ""  #: the statements of today's code that define the variable, if they were asked
+    )
 
     @property
     def definition(self) -> dict[str, Any]:
         """What makes two probes the same: results are kept under it."""
-        return {k: v for k, v in asdict(self).items() if k != "path"}
+        later = ("beside", "carried")  # earlier releases wrote definitions without them
+        return {k: v for k, v in asdict(self).items() if k != "path" and (v or k not in later)}
 
     @property
     def identity(self) -> str:
@@ -53,12 +59,12 @@ def parse(text: str, *, at: str | None = None, probe_file: Path | None = None) -
         ProbeError: for a syntax error, with its position.
 
     """
-    dimension, start = _place(at)
+    place = _place(at)
     name, equals, expression = text.partition("=")
     name = name.strip()
     if equals and not expression.startswith("=") and name.isidentifier():
         _check_expression(expression.strip())
-        return Probe(name, "expression", expression.strip(), dimension, start)
+        return Probe(name, "expression", expression.strip(), **place)
     if not text.strip().isidentifier():
         raise ProbeError(
             f"cannot read the probe {text!r}: write NAME=EXPRESSION, the NAME of a variable of the "
@@ -67,19 +73,24 @@ def parse(text: str, *, at: str | None = None, probe_file: Path | None = None) -
     if probe_file is not None:
         source = _read(probe_file)
         if name in functions_of(source, str(probe_file)):
-            return Probe(name, "function", source, dimension, start, str(probe_file))
-    return Probe(name, "variable", name, dimension, start)
+            return Probe(name, "function", source, path=str(probe_file), **place)
+    return Probe(name, "variable", name, **place)
 
 
-def _place(at: str | None) -> tuple[str | None, bool]:
+def _place(at: str | None) -> dict[str, Any]:
     if at is None:
-        return None, False
+        return {}
     dimension, _, where = at.partition(":")
+    if dimension.strip() in ("before", "after") and where.strip():
+        return {"at": where.strip(), "beside": dimension.strip()}
+    if dimension.endswith(".py") and where.isdigit():
+        return {"at": at, "beside": "after"}
     if where not in ("", "start", "end") or not dimension:
         raise ProbeError(
-            f"cannot read --at {at!r}: write DIMENSION, DIMENSION:start or DIMENSION:end"
+            f"cannot read --at {at!r}: write DIMENSION, DIMENSION:start or DIMENSION:end, "
+            "'after: STATEMENT', 'before: STATEMENT' or FILE.py:LINE"
         )
-    return dimension, where == "start"
+    return {"at": dimension, "start": where == "start"}
 
 
 def _read(path: Path) -> str:
@@ -152,8 +163,11 @@ def _names(code: CodeType, *operations: str) -> Sequence[str]:
 class Question:
     """A probe, ready to be asked of a frame."""
 
-    def __init__(self, probe: Probe) -> None:
+    def __init__(self, probe: Probe, statements: str | None = None) -> None:
         self.probe = probe
+        self._statements = (
+            compile(statements, "<probe>", "exec") if statements is not None else None
+        )
         # A variable may be called like a builtin, so these are looked for as well.
         self._names = (
             () if probe.kind == "function" else _names_read(compile(probe.text, "<probe>", "eval"))
@@ -163,6 +177,11 @@ class Question:
 
     def ask(self, local_names: Mapping[str, Any], global_names: dict[str, Any]) -> Any:
         """Evaluate the probe; raises what the probe raises."""
+        if self._statements is not None:
+            # One namespace, so that functions among the statements see what the others define.
+            space = {**global_names, **local_names}
+            exec(self._statements, space)
+            return space[self.probe.name]
         if self._function is not None:
             return self._call(self._function, local_names, global_names)
         own = tuple(name for name in self._names if name in local_names)

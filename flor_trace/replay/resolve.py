@@ -8,9 +8,15 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from flor_trace.errors import ProbeError
+from flor_trace.replay.carrying import Carried
 from flor_trace.replay.probes import Probe, names_needed
 from flor_trace.replay.recorded import OutermostRun, RecordedRun, WatchedLoop
-from flor_trace.types import LoopInfo, LoopKey
+from flor_trace.types import LoopInfo, LoopKey, Spot
+
+
+class UnknownVariable(ProbeError):
+    """The version does not have the variable that is asked for."""
+
 
 #: Gives the source of a module of the old version, or None if it is not in the snapshot.
 Sources = Callable[[str], str | None]
@@ -23,13 +29,19 @@ class Place:
     probe: Probe
     loop: LoopInfo
     stage: OutermostRun
+    spot: Spot | None = None  #: asked there instead of where the loop's iterations end
+    carried: Carried | None = None  #: what is asked, in the words of that version
 
     @property
     def inner(self) -> bool:
-        """Whether the loop lies inside the stage's iterations, so that these must be executed."""
-        return self.loop.key != self.stage.loop.key
+        """Whether the place lies inside the stage's iterations, so that these must be executed."""
+        return self.loop.key != self.stage.loop.key or self.spot is not None
 
     def __str__(self) -> str:
+        if self.spot is not None:
+            beside = "before" if self.spot.before else "after"
+            line = self.spot.span[0 if self.spot.before else 1]
+            return f"the place {beside} line {line} of {self.spot.module}"
         when = "start" if self.probe.start else "end"
         loop = self.loop
         return (
@@ -94,7 +106,7 @@ def _by_dimension(dimension: str, run: RecordedRun) -> tuple[LoopKey, OutermostR
         hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
         raise ProbeError(f"run {run.label} has no loop with the dimension {dimension!r}; {hint}")
     key = max(keys, key=lambda each: _rows(each, run))
-    return key, _stage_of(key, run)
+    return key, stage_of(key, run)
 
 
 def _by_store(
@@ -108,13 +120,13 @@ def _by_store(
         stored = sorted({store for info in run.infos.values() for store in info.stores})
         near = get_close_matches(name, stored, 3)
         hint = f"near names: {', '.join(near)}" if near else f"its loops store {', '.join(stored)}"
-        raise ProbeError(
+        raise UnknownVariable(
             f"no loop of run {run.label} stores a variable {name!r}, and the main loop "
             f"`{run.infos[stage.loop.key].header}` does not see one; {hint}. "
             f"To compute it, write {name}=EXPRESSION or give a --probe-file with a function {name}"
         )
     key = max(keys, key=lambda each: _rows(each, run))
-    return key, _stage_of(key, run)
+    return key, stage_of(key, run)
 
 
 def _rows(key: LoopKey, run: RecordedRun) -> int:
@@ -122,7 +134,7 @@ def _rows(key: LoopKey, run: RecordedRun) -> int:
     return sum(path[-1][0] in numbers for path in run.targets)
 
 
-def _stage_of(key: LoopKey, run: RecordedRun) -> OutermostRun:
+def stage_of(key: LoopKey, run: RecordedRun) -> OutermostRun:
     """The outermost loop under which `key` was seen to run; the main one if it was never seen."""
     numbers = {loop.number for loop in run.loops.values() if loop.key == key}
     for path in run.targets:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from _thread import get_ident
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from flor_trace._speedups import frames
 from flor_trace.errors import ChunkDamaged, ChunkMissing, RestoreError
 from flor_trace.history.journal import JournalWriter
 from flor_trace.replay.asking import Asker
+from flor_trace.replay.carrying import Carried
 from flor_trace.replay.contain import Containment
 from flor_trace.replay.follower import Follower
 from flor_trace.replay.leading import Errand, Leader
@@ -25,7 +28,7 @@ from flor_trace.runtime.nest import Instance
 from flor_trace.session.program import Main, PlainInstead
 from flor_trace.startup import leave_first_path
 from flor_trace.store.packs import PackWriter
-from flor_trace.types import LoopKey
+from flor_trace.types import LoopKey, Spot
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class Task(Errand):
     loop: LoopKey
     wanted: tuple[int, ...]
     steps: tuple[Mapping[str, Any], ...]
+    spot: Spot | None = None
+    carried: Mapping[str, Any] | None = None
 
 
 class Worker(Leader):
@@ -45,13 +50,21 @@ class Worker(Leader):
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         self._watched.add(task.loop)
+        if task.spot is not None:
+            self._controls = self._controls._replace(spots=frozenset({task.spot}))
         self._journal = JournalWriter(Path(task.journal))
         self._packs = PackWriter(self._store, f"replay-{self._scratch.name}")
         self._build(task)
 
     def _build(self, task: Task) -> None:
         run = self.run
-        place = Place(Probe(**task.probe), run.infos[task.loop], self._stage)
+        place = Place(
+            Probe(**task.probe),
+            run.infos[task.loop],
+            self._stage,
+            task.spot,
+            Carried(**task.carried) if task.carried is not None else None,
+        )
         plan = Plan(task.stage, [Step(**step) for step in task.steps])
         self._verdicts = verdicts = Verdicts(run, self._numbers, self._journal.append)
         keeper = self._keeper
@@ -64,6 +77,15 @@ class Worker(Leader):
             if loop.thread:
                 continue
             self._write_loop(loop.number, loop.key, loop.dimension, loop.nth)
+
+    def spot(self, spot: Spot) -> Callable[[], None]:
+        """See `Hooks`."""
+
+        def ask() -> None:
+            if not self._busy and get_ident() == self._thread:
+                self.do(self._follower.at_spot, frames(self._modules.filenames)[0])
+
+        return ask
 
     def _identify(self, instance: Instance) -> int:
         key = (instance.loop.info.key, instance.dimension, instance.nth)
@@ -124,6 +146,9 @@ def main(path: str) -> NoReturn:
     fields = json.loads(Path(path).read_text("utf-8"))
     for name in ("wanted", "steps", "include"):
         fields[name] = tuple(fields[name])
+    if fields["spot"] is not None:
+        module, at, before = fields["spot"]
+        fields["spot"] = Spot(module, tuple(at), before)
     task = Task(**fields)
     leave_first_path()
     worker = Worker(task)
