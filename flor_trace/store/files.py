@@ -26,13 +26,22 @@ def create(path: Path) -> int:
     return aside(os.open(path, _NEW, FILE_MODE))
 
 
+def open_appending(path: Path) -> int:
+    """Return a descriptor of a regular file that only appends, made if needed; raise OSError."""
+    flags = _NEW & ~os.O_EXCL | os.O_NONBLOCK
+    return _regular(aside(os.open(path, flags, FILE_MODE)), path)
+
+
 def open_regular(path: Path) -> int:
     """Return a descriptor for reading; raise OSError for links, pipes and devices.
 
     A store may come from somebody else: following a link would leave it, and opening a pipe would
     hang.
     """
-    fd = aside(os.open(path, _READ))
+    return _regular(aside(os.open(path, _READ)), path)
+
+
+def _regular(fd: int, path: Path) -> int:
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise OSError(errno.EINVAL, "not a regular file", str(path))

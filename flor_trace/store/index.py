@@ -143,23 +143,3 @@ def find_in(entries: bytes, key: Key) -> Iterator[int]:
         if at % _ENTRY.size == 0:
             yield at
         at = entries.find(key, at + 1)
-
-
-def durable_keys(packs: Path, limit: int) -> set[Key]:
-    """Return what is surely on the disk in finished packs, the newest first, up to about `limit`.
-
-    Names begin with the time of the run, so the newest are the last. A pack without sidecar does
-    not count: its writer may be alive and not have synced, or may have lost power.
-    """
-    keys: set[Key] = set()
-    for name in reversed(pack_names(packs)):
-        if len(keys) >= limit:
-            break
-        try:
-            length = os.lstat(packs / (name + PACK_SUFFIX)).st_size
-        except OSError:
-            continue
-        index = read_index(packs, name)
-        if index is not None and index.covers <= length:
-            keys.update(entry.key for entry in index.entries)
-    return keys

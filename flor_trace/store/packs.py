@@ -28,10 +28,10 @@ from flor_trace.store.index import (
     PACK_SUFFIX,
     Entry,
     Index,
-    durable_keys,
     is_name,
     write_index,
 )
+from flor_trace.store.known import Known, note_finished
 from flor_trace.store.layout import Store
 from flor_trace.store.lineage import Lineage
 from flor_trace.store.reader import PackReader
@@ -75,7 +75,7 @@ class PackWriter:
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._pack: _OpenPack | None = None
-        self._known: set[Key] | None = None
+        self._known: Known | None = None
         self._lineage = Lineage()
         self._encoder: Encoder | None = None
         self._written = 0
@@ -142,13 +142,10 @@ class PackWriter:
                 raise StoreError(f"the writer of pack {self._name} is closed; open another")
             yield
 
-    def _known_keys(self) -> set[Key]:
-        """Return the chunks that need no writing; read from the finished packs the first time."""
+    def _known_keys(self) -> Known:
+        """Return the chunks that need no writing."""
         if self._known is None:
-            try:
-                self._known = durable_keys(self._packs, self._dedup)
-            except OSError as error:
-                raise _not_written(self._packs, error) from error
+            self._known = Known(self._packs, self._dedup)
         return self._known
 
     def _store(self, view: memoryview, key: Key, base: Base | None, raw: bool) -> None:
@@ -288,6 +285,7 @@ class _OpenPack:
             # Without an index the pack is as good, and walked through when it is read.
             with contextlib.suppress(OSError):
                 write_index(self._packs, self._name, index)
+                note_finished(self._packs, self._name)
 
 
 def _create(packs: Path, name: str) -> tuple[str, int]:

@@ -77,10 +77,8 @@ class PackReader:
                 damage = damage or error
         if damage is not None:
             raise damage
-        unread = "".join(
-            f" {name} cannot be read: {why}."
-            for name, why in sorted(self._lookup.unreadable.items())
-        )
+        problems = sorted(self._lookup.unreadable.items())
+        unread = "".join(f" {name} cannot be read: {why}." for name, why in problems)
         raise ChunkMissing(
             f"No pack in {self._packs} holds the chunk {address_of(key)}.{unread} If it was "
             f"recorded elsewhere, pull it from there; otherwise `flor_trace fsck` shows which "
