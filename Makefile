@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO ?= .demo
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check bench bench-cost bench-state sanitize soak soak-short zoo clean install
+.PHONY: demo test check bench bench-cost bench-state bench-overhead sanitize soak soak-short zoo clean install
 
 demo: $(VENV)/.installed
 	examples/demo.sh $(abspath $(BIN))/python $(DEMO)
@@ -29,6 +29,10 @@ bench-cost: $(VENV)/.installed-dev
 # What looking at the state costs, e.g. make bench-state BENCH="--part hash".
 bench-state: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/state.py $(BENCH)
+
+# What recording a training costs, beside saving by hand; an hour. BENCH="--workload mlp" is less.
+bench-overhead: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/overhead.py $(BENCH)
 
 # The tests of the C extension with every access to memory checked, and undefined behaviour.
 SANITIZED ?= tests/test_native_hash.py tests/test_native_tensors.py tests/test_native_pack.py \

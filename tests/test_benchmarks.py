@@ -86,3 +86,23 @@ def test_the_benchmark_of_the_state_measures_each_of_its_parts():
     assert "pieces of 64 KB" in subjects
     assert "500 tensors" in subjects
     assert "parameters, gradients and Adam" in subjects
+
+
+@pytest.mark.torch
+def test_the_benchmark_of_whole_trainings_runs_each_way_and_reads_what_was_recorded():
+    pytest.importorskip("torch")
+    script = ROOT / "benchmarks" / "overhead.py"
+    quick = ("--quick", "--json", "--workload", "gpt", "--way", "recorded", "--way", "torch.save")
+    done = subprocess.run(
+        [sys.executable, str(script), *quick],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = {row["way"]: row for row in json.loads(done.stdout)}
+    assert set(rows) == {"plain", "recorded", "torch.save"}
+    assert rows["plain"]["cpu s"] > 0
+    assert rows["recorded"]["checkpoints"] >= 1
+    assert rows["torch.save"]["stored MB"] > 1
