@@ -32,7 +32,10 @@ class Hurried(Budget):
 class Nowhere:
     """A store that keeps nothing."""
 
-    def put(self, data: Any) -> str:
+    max_bytes = 1 << 40
+    busy = False
+
+    def put(self, data: Any, **hints: Any) -> str:
         return f"{len(data)}-{'0' * 32}"
 
     def has(self, address: str) -> bool:
@@ -41,19 +44,20 @@ class Nowhere:
     def flush(self) -> None:
         pass
 
-
-def made(names: dict[str, Any], *, assume: bool) -> Checkpointer:
-    def submit(job: Any, nbytes: int) -> bool:
-        job(Nowhere())
+    def commit(self, commit: Any, nbytes: int) -> bool:
+        for job in (*commit.chunks, commit.manifest, commit.listed):
+            job(self)
         return True
 
+
+def made(names: dict[str, Any], *, assume: bool) -> Checkpointer:
     modules = Modules()
     modules.add("/p/train.py", "train.py", names)
     found = Checkpointer(
         modules=modules,
         clocks=frozenset,
         relocate=(),
-        submit=submit,
+        background=Nowhere(),
         budget=Hurried(1.0),
         is_project_file=lambda name: False,
     )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import perf_counter
 
 from flor_trace._speedups import frames
 from flor_trace.errors import StoreError
 from flor_trace.hints import Any, Protocol
 from flor_trace.records import dataclass, field
-from flor_trace.runtime.constants import Constant, Constants
+from flor_trace.runtime.constants import Constant, Constants, Read
+from flor_trace.runtime.copies import Copied, Copies
 from flor_trace.runtime.owners import locate, private_draw
 from flor_trace.runtime.policy import Budget
 from flor_trace.runtime.scope import Modules, roots
+from flor_trace.runtime.staging import Hold, Pool, spare_memory
 from flor_trace.runtime.tracers import torch_intercepts
 from flor_trace.state.capture import capture
 from flor_trace.state.codecs.plugins import PLUGINS
@@ -20,10 +22,10 @@ from flor_trace.state.digests import digest_state, leaf_bytes
 from flor_trace.state.encode import encode
 from flor_trace.state.graph import Graph, first_paths
 from flor_trace.state.packmemory import PackMemory
-from flor_trace.store.framing import address_of, make_key
+from flor_trace.store.framing import Base, Key, address_of, key_of, make_key
+from flor_trace.store.writer import Commit
 from flor_trace.types import Address, ChunkWriter, Digest, StackFrame
 
-Job = Callable[[ChunkWriter], None]
 Saved = Callable[["Taken"], None]
 Tell = Callable[[Mapping[str, Any]], None]
 
@@ -36,11 +38,37 @@ MEASURE_FROM = 4 << 20
 _NO_FRAME: StackFrame = (compile("", "", "exec"), {}, {}, {})
 
 
-class Submit(Protocol):
-    """Queues a job for the background; False when it would hold too much memory."""
+#: Chunks that are put in one job: a fork waits for the job that is done.
+JOB_BYTES = 1 << 20
 
-    def __call__(self, job: Job, nbytes: int) -> bool:
-        """Take the job, which keeps `nbytes` bytes in memory until it is done."""
+
+class Chunks(ChunkWriter, Protocol):
+    """Takes chunks of which the key is known, or what was in their place before."""
+
+    def put(
+        self,
+        data: bytes | bytearray | memoryview,
+        *,
+        key: Key | None = None,
+        base: Base | None = None,
+        raw: bool = False,
+    ) -> Address:
+        """Store the bytes unless they are there already; durable after `flush`."""
+
+
+class Background(Protocol):
+    """Makes checkpoints durable beside the program."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether what it does is taken from the program."""
+
+    @property
+    def max_bytes(self) -> int:
+        """How much memory may wait to be written."""
+
+    def commit(self, commit: Commit, nbytes: int) -> bool:
+        """Take what keeps `nbytes` until it is written; False when that would be too much."""
 
 
 @dataclass(slots=True)
@@ -50,7 +78,8 @@ class Taken:
     graph: Graph  #: its leaves are addresses
     digests: list[Digest]  #: of the leaves
     addresses: list[Address]
-    buffers: list[bytes]  #: copies of the leaves that the store does not have
+    buffers: list[Copied]  #: the leaves that the store does not have
+    hold: Hold  #: keeps their memory
     seconds: float
     clocks: frozenset[str]
     nbytes: int
@@ -61,11 +90,12 @@ class Taken:
     adopted: list[tuple[int, Constant]] = field(
         default_factory=list
     )  #: what is assumed from now on
+    whole: bool = True  #: whether there was memory to copy all that is new
 
     @property
     def new_bytes(self) -> int:
         """Bytes that had to be copied."""
-        return sum(map(len, self.buffers))
+        return sum(len(copied.data) for copied in self.buffers)
 
 
 class Checkpointer:
@@ -77,7 +107,7 @@ class Checkpointer:
         modules: Modules,
         clocks: Callable[[], frozenset[str]],
         relocate: tuple[tuple[str, str], ...],
-        submit: Submit,
+        background: Background,
         budget: Budget,
         is_project_file: Callable[[str], bool],
         tell: Tell = lambda frame: None,
@@ -85,9 +115,11 @@ class Checkpointer:
         self._modules = modules
         self._clocks = clocks
         self._relocate = relocate
-        self._submit = submit
+        self._background = background
         self._is_project_file = is_project_file
-        self._known: set[Address] = set()
+        self._known: set[Key] = set()
+        self.pool = Pool(background.max_bytes, spare_memory)
+        self._copies = Copies(self.pool)
         self._memory = PackMemory()
         self._tell = tell
         self._constants = Constants(locate, private_draw())
@@ -96,11 +128,16 @@ class Checkpointer:
         self._rate = FIRST_RATE  #: bytes that are hashed in a second
         self._began = perf_counter()
         self.budget = budget
-        self.skipped = 0
+        self.skipped = 0  #: because those before them were not written yet
 
     def allowed(self) -> bool:
         """Whether a checkpoint can be taken now, and the budget has room for it."""
-        return not torch_intercepts() and self.budget.allows(perf_counter() - self._began)
+        if torch_intercepts() or not self.budget.allows(perf_counter() - self._began):
+            return False
+        if self.pool.behind:
+            self.skipped += 1
+            return False
+        return True
 
     def due(self) -> float:
         """The time, as of `perf_counter`, from which on the budget has room for one."""
@@ -112,11 +149,11 @@ class Checkpointer:
         clocks = self._clocks()
         graph = self._capture(clocks)
         leaves = leaf_bytes(graph)
-        digests = self._digests(leaves, self.budget.spare(began - self._began))
+        copying = self._copies.begin(leaves, self._known)
+        digests = self._digests(leaves, copying.read, self.budget.spare(began - self._began))
+        buffers = copying.finish(digests)
         sizes = [leaf.nbytes for leaf in leaves]
         addresses = [address_of(key) for key in map(make_key, sizes, digests)]
-        new = {a: leaf for a, leaf in zip(addresses, leaves, strict=True) if a not in self._known}
-        buffers = [leaf.tobytes() for leaf in new.values()]
         graph.leaves = list(addresses)  # no view of the program's memory outlives the boundary
         seconds = perf_counter() - began
         constants = self._constants
@@ -126,12 +163,14 @@ class Checkpointer:
             digests,
             addresses,
             buffers,
+            copying.hold,
             seconds,
             clocks,
             sum(sizes),
             number=constants.take,
             assumed=constants.assumed,
             adopted=constants.adopted,
+            whole=copying.whole,
         )
 
     def confirm(self) -> None:
@@ -156,14 +195,15 @@ class Checkpointer:
             memory=self._memory,
         )
 
-    def _digests(self, leaves: Sequence[memoryview], spare: float) -> list[Digest]:
+    def _digests(self, leaves: Sequence[memoryview], read: Read, spare: float) -> list[Digest]:
         """Return the digests of the leaves; `spare` seconds may be spent beyond what is needed."""
         began, constants = perf_counter(), self._constants
 
         def stored(size: int, digest: Digest) -> bool:
-            return address_of(make_key(size, digest)) in self._known
+            return make_key(size, digest) in self._known
 
-        digests = constants.digests(leaves, stored=stored, spare=int(spare * self._rate))
+        spare_bytes = int(spare * self._rate)
+        digests = constants.digests(leaves, read=read, stored=stored, spare=spare_bytes)
         if constants.looked >= MEASURE_FROM:
             rate = constants.looked / max(perf_counter() - began, 1e-6)
             self._rate = 0.5 * (self._rate + rate)
@@ -208,26 +248,53 @@ class Checkpointer:
     def forget(self) -> None:
         """Copy everything again with the next checkpoint: some of it was not written."""
         self._known = set()
+        self._copies.forget()
 
     def save(self, taken: Taken, saved: Saved) -> bool:
         """Queue `taken` for the store; `saved` is called in the background when it is durable."""
 
-        def job(store: ChunkWriter) -> None:
-            write(taken, store)
+        def listed(store: ChunkWriter) -> None:
             self._name(taken)
             saved(taken)
 
-        if not self._submit(job, taken.new_bytes):
+        commit = Commit([*self._chunks(taken)], lambda store: put_manifest(taken, store), listed)
+        if not (taken.whole and self._background.commit(commit, taken.new_bytes)):
             self.skipped += 1
+            taken.hold.release()
             return False
-        self._known.update(taken.addresses)
+        self._known.update(map(key_of, taken.addresses))
         return True
 
+    def _chunks(self, taken: Taken) -> Iterator[Callable[[Chunks], None]]:
+        """Give the jobs that put the chunks, and the one that is done with their memory."""
+        waiting: list[Copied] = []
+        size = 0
+        for copied in taken.buffers:
+            waiting.append(copied)
+            size += len(copied.data)
+            if size >= JOB_BYTES:
+                yield self._put(waiting)
+                waiting, size = [], 0
+        yield self._put(waiting)
+        yield lambda store: self._written(taken)
 
-def write(taken: Taken, store: ChunkWriter) -> None:
-    """Put the chunks and then the manifest; durable in that order."""
-    for data in taken.buffers:
-        store.put(data)
+    def _put(self, some: list[Copied]) -> Callable[[Chunks], None]:
+        def put(store: Chunks) -> None:
+            raw = self._background.busy
+            for copied in some:
+                store.put(copied.data, key=copied.key, base=copied.base, raw=raw)
+            some.clear()
+
+        return put
+
+    def _written(self, taken: Taken) -> None:
+        taken.buffers = []
+        taken.hold.release()
+        self.pool.tend()
+
+
+def put_manifest(taken: Taken, store: ChunkWriter) -> None:
+    """Put the manifest of a state whose chunks are durable; raise `StoreError` if some are not."""
     taken.digest = digest_state(taken.graph, taken.digests, taken.clocks)
     missing = [address for address in taken.addresses if not store.has(address)]
     if missing:  # an earlier write failed: a checkpoint is listed only if it can be restored
@@ -235,7 +302,4 @@ def write(taken: Taken, store: ChunkWriter) -> None:
             f"{len(missing)} chunks of a checkpoint were lost with an earlier one, among them "
             f"{missing[0]}; it is not kept, the next one will be whole"
         )
-    store.flush()
     taken.manifest = store.put(encode(taken.graph, taken.addresses))
-    store.flush()
-    taken.buffers = []

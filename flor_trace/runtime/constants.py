@@ -28,6 +28,9 @@ Locate: TypeAlias = Callable[[memoryview], "tuple[Place, memoryview] | None"]
 #: Whether the store has the bytes of a size and digest.
 Stored: TypeAlias = Callable[[int, Digest], bool]
 
+#: Reads some of the leaves of a take in full, given their numbers, and returns their digests.
+Read: TypeAlias = Callable[[Sequence[int]], Sequence[Digest]]
+
 #: Full hashes that must agree, and what that becomes at most when assumptions fail.
 AGREEING: Final = 2
 MOST_AGREEING: Final = 64
@@ -199,18 +202,20 @@ class Constants:
         self,
         leaves: Sequence[memoryview],
         *,
+        read: Read | None = None,
         stored: Stored = lambda size, digest: True,
         spare: int = 0,
     ) -> list[Digest]:
         """Return the digest of each leaf of the next take.
 
-        What is assumed must be `stored`, or it is read in full; there is time to look at `spare`
-        bytes more than necessary.
+        What is not assumed is `read`, which may do more with it. What is assumed must be `stored`,
+        or it is read in full; there is time to look at `spare` bytes more than necessary.
         """
+        read = read or (lambda numbers: [*map(Digest, digest_many([leaves[n] for n in numbers]))])
         self.take += 1
         self.assumed = self.looked = self.extra = 0
         self.adopted = []
-        found, large = self._small(leaves)
+        found, large = self._small(leaves, read)
         equal, self._equal = self._equal, {}
         self._drop_all_but({place for _, place, _ in large})
         if spare and self._constants:
@@ -218,7 +223,9 @@ class Constants:
         for n, place, view in large:
             constant = self._constants.get(place)
             if constant is None:
-                found[n] = self._in_full(n, place, view, equal.get(place), stored)
+                self.looked += len(view)
+                now = read((n,))[0]
+                found[n] = self._in_full(n, place, view, now, equal.get(place), stored)
             elif not stored(constant.nbytes, constant.digest):
                 found[n] = self._examined(place, constant, view)
             else:
@@ -240,7 +247,7 @@ class Constants:
                     self._examined(place, constant, view)
 
     def _small(
-        self, leaves: Sequence[memoryview]
+        self, leaves: Sequence[memoryview], read: Read
     ) -> tuple[list[Digest], list[tuple[int, Place, memoryview]]]:
         """Hash what has no place or is small; return that, and the others."""
         large = []
@@ -252,8 +259,8 @@ class Constants:
             else:
                 large.append((n, *where))
         found = [Digest(b"")] * len(leaves)
-        for n, each in zip(rest, digest_many([leaves[n] for n in rest]), strict=True):
-            found[n] = Digest(each)
+        for n, each in zip(rest, read(rest), strict=True):
+            found[n] = each
         return found, large
 
     def _oldest_first(self, leaf: tuple[int, Place, memoryview]) -> int:
@@ -265,11 +272,11 @@ class Constants:
         n: int,
         place: Place,
         view: memoryview,
+        now: Digest,
         before: tuple[Digest, int] | None,
         stored: Stored,
     ) -> Digest:
-        """Hash a buffer; assume that it is constant if it was the same often enough."""
-        now = self._hash(view)
+        """Return the digest, `now`; assume that the buffer is constant if it often was that."""
         count = before[1] + 1 if before is not None and before[0] == now else 1
         agreed = count >= self._agreeing and place not in self._refuted
         if agreed and stored(len(view), now):

@@ -84,7 +84,7 @@ class RecordSession:
             modules=self._modules,
             clocks=lambda: self._clocks,
             relocate=((str(self.root), ROOT_TOKEN),),
-            submit=self._writer.submit,
+            background=self._writer,
             budget=Budget(settings.overhead),
             is_project_file=lambda name: self._project.module_of(name) is not None,
             tell=self._journal.append,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from flor_trace.errors import StoreError
 from flor_trace.records import dataclass
+from flor_trace.store.cores import Cores
 from flor_trace.store.framing import Buffer
 from flor_trace.store.layout import Store
 from flor_trace.store.packs import PackWriter
@@ -24,6 +25,9 @@ Guard = Callable[[Callable[[], None]], None]
 
 MAX_BYTES = 512 << 20
 
+#: So many checkpoints are made durable together at most: the first of them waits for the last.
+MOST_TOGETHER = 16
+
 #: The thread ends after so many idle seconds: most of the time the program has no extra thread.
 _LINGER = 0.05
 #: How long a fork may wait for a job: it may need a lock that the forking thread itself holds.
@@ -35,12 +39,25 @@ _GONE_CHECK = 0.0001
 _FAULTS = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT})
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
+class Commit:
+    """What makes one checkpoint durable: its chunks, then its manifest, then that it is listed.
+
+    Several that wait are made durable together, for the price of one.
+    """
+
+    chunks: Sequence[Job]
+    manifest: Job  #: done when the chunks are durable
+    listed: Job  #: done when the manifest is durable, too
+
+
+@dataclass(slots=True, eq=False)
 class _Task:
     """Jobs that were accepted together: each is done only if those before it did not fail."""
 
     jobs: deque[Job]
-    nbytes: int
+    nbytes: int  #: kept in memory until the jobs are done
+    commit: Commit | None = None  #: of which the jobs are the chunks
 
 
 def _unguarded(job: Callable[[], None]) -> None:
@@ -69,11 +86,14 @@ class BackgroundWriter:
         on_error: Callable[[Failure], None],
         max_bytes: int = MAX_BYTES,
         guard: Guard = _unguarded,
+        spent: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self._packs = PackWriter(store, name)
         self._on_error = on_error
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._guard = guard
+        self._spent = spent
+        self._cores = Cores()
         self._pid = os.getpid()
         # Reentrant, so that a signal handler that interrupts us and runs recorded code, or forks,
         # does not wait for itself.
@@ -91,6 +111,11 @@ class BackgroundWriter:
         """How many bytes wait to be stored."""
         return self._queued
 
+    @property
+    def busy(self) -> bool:
+        """Whether what the thread does is taken from the program: no core has nothing to do."""
+        return self._cores.busy
+
     def submit(self, job: Job | Sequence[Job], nbytes: int) -> bool:
         """Take a job that keeps `nbytes` of memory until it is done; return whether it was taken.
 
@@ -98,18 +123,27 @@ class BackgroundWriter:
         was for, and count it. Several jobs are taken or refused together; when one fails, the
         rest of them are dropped, and between two of them the thread can be stopped for a fork.
         """
-        if os.getpid() != self._pid:
-            return False
         task = _Task(deque([job] if callable(job) else job), nbytes)
+        return self._accept(task) if task.jobs else self._may_accept(nbytes)
+
+    def commit(self, commit: Commit, nbytes: int) -> bool:
+        """Take a checkpoint of which `nbytes` are kept until its chunks are put; as `submit`."""
+        return self._accept(_Task(deque(commit.chunks), nbytes, commit))
+
+    def _accept(self, task: _Task) -> bool:
         with self._changed:
-            if self._closed or self._queued + nbytes > self._max_bytes:
+            if not self._may_accept(task.nbytes):
                 return False
-            if task.jobs:
-                self._tasks.append(task)
-                self._queued += nbytes
-                self._start()
-                self._changed.notify_all()
+            self._tasks.append(task)
+            self._queued += task.nbytes
+            self._start()
+            self._changed.notify_all()
         return True
+
+    def _may_accept(self, nbytes: int) -> bool:
+        if os.getpid() != self._pid or self._closed:
+            return False
+        return self._queued + nbytes <= self.max_bytes
 
     def resume(self) -> None:
         """Go on with what a fork has interrupted; costs next to nothing when there is nothing."""
@@ -250,19 +284,63 @@ class BackgroundWriter:
             self._changed.notify_all()
 
     def _step(self) -> None:
-        """Do the next job."""
+        """Do the next job, and note what it took."""
+        self._cores.work()
+        before = time.thread_time()
+        self._next_job()
+        self._spent((time.thread_time() - before) * self._cores.share)
+        if not self._tasks:
+            self._cores.rest()
+
+    def _next_job(self) -> None:
         with self._changed:
-            task = self._tasks[0]
-            job = task.jobs.popleft()
+            group = self._group()
+            task = next((task for task in group if task.jobs), None)
+            job = None if task is None else task.jobs.popleft()
+        if task is None or job is None:
+            self._conclude(group)
+        else:
+            self._do(task, job)
+
+    def _group(self) -> list[_Task]:
+        """Return the first task, or with it the other checkpoints that are next."""
+        group: list[_Task] = []
+        for task in self._tasks:
+            if group and (task.commit is None or len(group) == MOST_TOGETHER):
+                break
+            group.append(task)
+            if task.commit is None:
+                break
+        return group
+
+    def _do(self, task: _Task, job: Job) -> None:
         succeeded = False
         try:
             succeeded = self._attempt(job)
         finally:
             with self._changed:
                 if not (succeeded and task.jobs):
-                    self._tasks.popleft()
                     self._queued -= task.nbytes
+                    task.nbytes = 0
+                    if not (succeeded and task.commit):
+                        self._tasks.remove(task)
                     self._changed.notify_all()
+
+    def _conclude(self, group: list[_Task]) -> None:
+        """Make checkpoints durable of which all chunks were put, and then list them."""
+        try:
+            commits = [task.commit for task in group if task.commit is not None]
+            if self._attempt(lambda packs: packs.flush()):
+                commits = [each for each in commits if self._attempt(each.manifest)]
+                if commits and self._attempt(lambda packs: packs.flush()):
+                    for each in commits:
+                        self._attempt(each.listed)
+        finally:
+            with self._changed:
+                for task in group:
+                    self._tasks.remove(task)
+                    self._queued -= task.nbytes
+                self._changed.notify_all()
 
     def _attempt(self, job: Job) -> bool:
         """Do a job under the guard, and return whether it succeeded."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from flor_trace.errors import StoreError
-from flor_trace.runtime.checkpoints import Checkpointer, write
+from flor_trace.runtime.checkpoints import Checkpointer
 from flor_trace.runtime.policy import Budget
 from flor_trace.runtime.scope import Modules
 from flor_trace.state.encode import decode
@@ -19,39 +19,49 @@ class Store(MemoryStore):
     def __init__(self):
         super().__init__()
         self.log = []
+        self.puts = []
         self.broken = False
 
-    def put(self, data):
+    def put(self, data, **hints):
         if self.broken:
             raise StoreError("the disk is full")
         self.log.append("put")
-        return super().put(data)
+        self.puts.append(hints)
+        return super().put(data, **hints)
 
     def flush(self):
         self.log.append("flush")
 
 
 class Writer:
-    """Does the jobs when it is told to."""
+    """Makes checkpoints durable when it is told to."""
+
+    max_bytes = 1 << 30
 
     def __init__(self, store):
         self.store = store
-        self.jobs = []
+        self.commits = []
         self.full = False
+        self.busy = False
         self.errors = []
         self.on_error = lambda: None
 
-    def submit(self, job, nbytes):
+    def commit(self, commit, nbytes):
         if self.full:
             return False
-        self.jobs.append((job, nbytes))
+        self.commits.append((commit, nbytes))
         return True
 
     def work(self):
-        while self.jobs:
-            job, _ = self.jobs.pop(0)
+        while self.commits:
+            commit, _ = self.commits.pop(0)
             try:
-                job(self.store)
+                for job in commit.chunks:
+                    job(self.store)
+                self.store.flush()
+                commit.manifest(self.store)
+                self.store.flush()
+                commit.listed(self.store)
             except StoreError as error:
                 self.errors.append(error)
                 self.on_error()
@@ -86,7 +96,7 @@ def checkpointer(state, writer, monkeypatch):
         modules=modules,
         clocks=frozenset,
         relocate=(),
-        submit=writer.submit,
+        background=writer,
         budget=Budget(0.01, grace=0.0),
         is_project_file=lambda name: False,
     )
@@ -161,8 +171,8 @@ def test_the_writer_is_told_how_much_memory_a_checkpoint_keeps(checkpointer, wri
     taken = checkpointer.take()
     checkpointer.save(taken, lambda _: None)
 
-    ((_, nbytes),) = writer.jobs
-    assert nbytes == taken.new_bytes == sum(map(len, taken.buffers))
+    ((_, nbytes),) = writer.commits
+    assert nbytes == taken.new_bytes == sum(len(each.data) for each in taken.buffers)
     writer.work()
     assert taken.buffers == []
 
@@ -175,11 +185,9 @@ def test_a_checkpoint_with_a_lost_chunk_is_not_listed(checkpointer, writer, stor
     second = checkpointer.take()  # before the first was written: relies on its chunks
     assert second.new_bytes < BIG
     checkpointer.save(second, saved.append)
-    store.broken = False
-    store_of_first = writer.jobs.pop(0)
-    store.broken = True
+    lost, _ = writer.commits.pop(0)
     with pytest.raises(StoreError):
-        store_of_first[0](store)
+        lost.chunks[0](store)
     store.broken = False
     writer.work()
 
@@ -202,13 +210,13 @@ def test_after_a_failure_everything_is_copied_again(checkpointer, writer, store)
     assert saved == [taken]
 
 
-def test_equal_states_have_equal_digests_and_others_do_not(checkpointer, store, state):
+def test_equal_states_have_equal_digests_and_others_do_not(checkpointer, writer, state):
     first, second = checkpointer.take(), checkpointer.take()
     state["step"] = 1
     third = checkpointer.take()
     for taken in (first, second, third):
-        taken.buffers = taken.buffers or []
-        write(taken, store)
+        checkpointer.save(taken, lambda _: None)
+    writer.work()
 
     assert first.digest == second.digest != third.digest
 
