@@ -87,11 +87,6 @@ def digest_of(key: Key) -> Digest:
     return Digest(key[:16])
 
 
-def raw_length(key: Key) -> int:
-    """Return the raw length in a lookup key."""
-    return int.from_bytes(key[16:], "little")
-
-
 def address_of(key: Key) -> Address:
     """Return the address that a lookup key stands for."""
     return Address(f"{length_of(key)}-{digest_of(key).hex()}")

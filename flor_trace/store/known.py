@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from flor_trace.store import files
-from flor_trace.store.framing import Key, raw_length
+from flor_trace.store.framing import Key, length_of
 from flor_trace.store.index import PACK_SUFFIX, is_name, keys_in, pack_names, read_entries
 
 #: Where those who finish a pack note its name, below the store: nobody has to list all packs.
@@ -47,7 +47,7 @@ class Known:
     def pack_of(self, key: Key) -> str | None:
         """Return the name of a finished pack that has the chunk, as far as known."""
         if key not in self._found:
-            self._left += raw_length(key) // _BYTES_EACH
+            self._left += length_of(key) // _BYTES_EACH
             while self._left > 0 and len(self._found) < self._limit:
                 name = next(self._names, None)
                 if name is None:
