@@ -37,7 +37,7 @@ bench-overhead: $(VENV)/.installed-dev
 # The tests of the C extension with every access to memory checked, and undefined behaviour.
 SANITIZED ?= tests/test_native_hash.py tests/test_native_tensors.py tests/test_native_pack.py \
 	tests/test_native_before.py tests/test_native_unseen.py tests/test_native_wrappers.py \
-	tests/test_columns.py tests/test_frames.py tests/test_loop_events.py tests/test_speedups.py
+	tests/test_native_planes.py tests/test_columns.py tests/test_frames.py tests/test_loop_events.py tests/test_speedups.py
 sanitize: $(VENV)/.installed-dev
 	rm -rf .sanitize
 	CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -g" \

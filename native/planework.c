@@ -119,7 +119,7 @@ void flor_sample(
     }
 }
 
-FLOR_INLINE void split(const FlorPlanes *job)
+FLOR_INLINE void split_all(const FlorPlanes *job)
 {
     switch (job->width) {
     case 2: split_16(job); break;
@@ -128,7 +128,7 @@ FLOR_INLINE void split(const FlorPlanes *job)
     }
 }
 
-FLOR_INLINE void join(const FlorPlanes *job)
+FLOR_INLINE void join_all(const FlorPlanes *job)
 {
     switch (job->width) {
     case 2: join_16(job); break;
@@ -137,29 +137,42 @@ FLOR_INLINE void join(const FlorPlanes *job)
     }
 }
 
+static void split(const FlorPlanes *job)
+{
+    split_all(job);
+}
+
+static void join(const FlorPlanes *job)
+{
+    join_all(job);
+}
+
 /* The same for what the processor has; the loops are compiled anew in each. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(FLOR_PLAIN_PLANES)
+#if !defined(FLOR_AT_MOST) /* 0: what every processor has, 1: AVX2, 2: AVX-512; lower to test them */
+#  define FLOR_AT_MOST 2
+#endif
+#if defined(__x86_64__) && defined(__GNUC__)
 #  define AVX2 __attribute__((target("avx2")))
 #  define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
 
 AVX2 static void split_avx2(const FlorPlanes *job)
 {
-    split(job);
+    split_all(job);
 }
 
 AVX2 static void join_avx2(const FlorPlanes *job)
 {
-    join(job);
+    join_all(job);
 }
 
 AVX512 static void split_avx512(const FlorPlanes *job)
 {
-    split(job);
+    split_all(job);
 }
 
 AVX512 static void join_avx512(const FlorPlanes *job)
 {
-    join(job);
+    join_all(job);
 }
 
 static int has_avx512(void)
@@ -170,28 +183,20 @@ static int has_avx512(void)
 
 static void run(const FlorPlanes *job, int joining)
 {
-    if (has_avx512()) {
+    if (FLOR_AT_MOST >= 2 && has_avx512()) {
         (joining ? join_avx512 : split_avx512)(job);
     }
-    else if (__builtin_cpu_supports("avx2")) {
+    else if (FLOR_AT_MOST >= 1 && __builtin_cpu_supports("avx2")) {
         (joining ? join_avx2 : split_avx2)(job);
     }
-    else if (joining) {
-        join(job);
-    }
     else {
-        split(job);
+        (joining ? join : split)(job);
     }
 }
 #else
 static void run(const FlorPlanes *job, int joining)
 {
-    if (joining) {
-        join(job);
-    }
-    else {
-        split(job);
-    }
+    (joining ? join : split)(job);
 }
 #endif
 
