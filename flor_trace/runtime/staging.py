@@ -38,8 +38,8 @@ def rounded(size: int, to: int) -> int:
 def spare_memory() -> int:
     """Return half of the bytes that the system says it can give to programs."""
     try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            return next(int(x.split()[1]) for x in lines if x.startswith("MemAvailable:")) << 9
+        with open("/proc/meminfo", "rb") as lines:
+            return next(int(x.split()[1]) for x in lines if x.startswith(b"MemAvailable:")) << 9
     except (OSError, ValueError, StopIteration):
         return sys.maxsize
 

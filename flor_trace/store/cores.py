@@ -22,12 +22,12 @@ class Sample(NamedTuple):
     idle: float  #: seconds that the cores had nothing to do, in all
 
 
-def idle_seconds(stat: str, cores: Collection[int], tick: float) -> float:
+def idle_seconds(stat: bytes, cores: Collection[int], tick: float) -> float:
     """Return how long these cores were idle, given what Linux has in /proc/stat.
 
     Time that waits for a disk is idle: the cores are there for whoever wants them.
     """
-    names = {f"cpu{core}" for core in cores}
+    names = {b"cpu%d" % core for core in cores}
     ticks = 0
     for line in stat.splitlines():
         name, *counts = line.split()
@@ -76,7 +76,7 @@ def _look() -> Sample | None:
     """Return a sample of now; None where the system does not say."""
     try:
         tick = 1 / os.sysconf("SC_CLK_TCK")
-        idle = idle_seconds(_STAT.read_text("ascii"), os.sched_getaffinity(0), tick)
+        idle = idle_seconds(_STAT.read_bytes(), os.sched_getaffinity(0), tick)
     except (OSError, ValueError, AttributeError, IndexError):
         return None
     return Sample(time.monotonic(), idle)

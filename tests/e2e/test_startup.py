@@ -31,6 +31,8 @@ NEEDED = {
     *("zstandard", "typing", "_typing", "platform", "binascii", "fcntl", "signal"),
     # the snapshot
     *("select", "_sha1"),
+    # memory that checkpoints are copied to
+    "mmap",
     # the state of the program's own random numbers
     *("random", "_random", "bisect", "_bisect", "math", "_sha512", "_sha2"),
 }
