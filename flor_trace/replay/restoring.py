@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from types import FunctionType
 from typing import Any
 
 from flor_trace._speedups import digest_many, frames
@@ -14,6 +15,7 @@ from flor_trace.replay.recorded import SavedState
 from flor_trace.runtime.scope import Modules, cells_of, roots
 from flor_trace.state.capture import capture
 from flor_trace.state.changes import Change, changes
+from flor_trace.state.codecs.classes import data_of
 from flor_trace.state.digests import combine, digest_roots, leaf_bytes
 from flor_trace.state.encode import decode
 from flor_trace.state.graph import Graph
@@ -155,8 +157,21 @@ def _set_globals(
         if space == "global" and live.get(root, namespaces) is not value:
             module, _, name = rest.rpartition(":")
             namespaces[module][name] = value
-    for root in live:
+    for root, value in live.items():
         space, _, rest = root.partition(":")
         if space == "global" and root not in values:
             module, _, name = rest.rpartition(":")
-            del namespaces[module][name]
+            if not _emptied(value):
+                del namespaces[module][name]
+
+
+def _emptied(value: Any) -> bool:
+    """Whether the value is code, which held nothing then, and now does not either."""
+    if isinstance(value, type):
+        for name in data_of(value):
+            type.__delattr__(value, name)
+        return True
+    if isinstance(value, FunctionType) and value.__closure__ is None:
+        value.__dict__.clear()
+        return True
+    return False

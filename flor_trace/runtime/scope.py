@@ -10,6 +10,8 @@ from types import BuiltinFunctionType, CellType, FunctionType, GeneratorType, Mo
 
 from flor_trace._speedups import running
 from flor_trace.hints import Any
+from flor_trace.state.codecs.classes import has_state
+from flor_trace.state.codecs.functions import holds_state
 from flor_trace.state.rng import rng_roots
 from flor_trace.types import StackFrame
 
@@ -18,7 +20,7 @@ _THROUGH = (enumerate, zip, map, filter, tuple, chain, islice, starmap, takewhil
 _MOST_SOURCES = 64
 
 _ATOMS = (bool, int, float, complex, str, bytes, type(None))
-_FIXED = (ModuleType, BuiltinFunctionType, type)
+_FIXED = (ModuleType, BuiltinFunctionType)
 
 
 def roots(
@@ -32,29 +34,34 @@ def roots(
     (counted from the outermost), ``global:train.py:x`` a module's, ``rng:torch`` a generator's
     state, ``iterator:0:batches`` a generator of the program's `filenames` that a running loop
     draws from.  Immutable locals of callers are left out: nothing that the loop runs can see or
-    change them, unless they are cells.
+    change them, unless they are cells.  Classes and functions are code, and left out unless those
+    of the program's `filenames` hold something.
     """
     found: dict[str, Any] = {}
     for name, value in local_names(stack[0]).items():
-        if not _is_fixed(value):
+        if not _is_fixed(value, filenames):
             found[f"local:{name}"] = value
     for depth, (code, _, names, cells) in enumerate(reversed(stack[1:])):
         if code.co_name == "<module>":
             continue
         for name, value in names.items():
-            if not _is_fixed(value) and (name in cells or not isinstance(value, _ATOMS)):
+            if isinstance(value, _ATOMS) and name not in cells:
+                continue
+            if not _is_fixed(value, filenames):
                 found[f"caller:{depth}:{code.co_qualname}:{name}"] = value
-    found.update(_globals(modules))
+    found.update(_globals(modules, filenames))
     for number, generator in enumerate(_generators(stack, filenames)):
         found[f"iterator:{number}:{generator.gi_code.co_qualname}"] = generator
     found.update(rng_roots())
     return found
 
 
-def _globals(modules: Mapping[str, dict[str, Any]]) -> Iterator[tuple[str, Any]]:
+def _globals(
+    modules: Mapping[str, dict[str, Any]], filenames: frozenset[str]
+) -> Iterator[tuple[str, Any]]:
     for module, names in modules.items():
         for name, value in list(names.items()):
-            if not name.startswith("__") and not _is_fixed(value):
+            if not name.startswith("__") and not _is_fixed(value, filenames):
                 yield f"global:{module}:{name}", value
 
 
@@ -102,11 +109,15 @@ def cells_of(stack: Sequence[StackFrame]) -> Iterator[tuple[str, CellType]]:
             yield f"caller:{depth}:{code.co_qualname}:{name}", cell
 
 
-def _is_fixed(value: Any) -> bool:
-    """Whether the value is code: kept from the live side, whatever happens."""
+def _is_fixed(value: Any, filenames: frozenset[str]) -> bool:
+    """Whether the value is code that holds nothing: kept from the live side, whatever happens."""
+    if isinstance(value, type):
+        return not has_state(value, filenames.__contains__)
     if isinstance(value, _FIXED):
         return True
-    return type(value) is FunctionType and value.__closure__ is None
+    if type(value) is not FunctionType or value.__closure__ is not None:
+        return False
+    return not (value.__code__.co_filename in filenames and holds_state(value))
 
 
 def _namespace(module: Any) -> dict[str, Any]:

@@ -9,23 +9,26 @@ from types import FunctionType, MemberDescriptorType
 
 from flor_trace.hints import Any
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Walk
+from flor_trace.state.codecs.functions import holds_state
 from flor_trace.state.graph import Node
 from flor_trace.state.naming import type_name
 
 _BOOKKEEPING = frozenset({"_abc_impl", "_field_defaults", "_field_types", "_fields"})
 #: What extension modules set on classes that nobody can change.
 _IMMUTABLE = 1 << 8
-_NOT_DATA = (FunctionType, staticmethod, classmethod, property, type, MemberDescriptorType)
+_NOT_DATA = (staticmethod, classmethod, property, type, MemberDescriptorType)
 
 
 def data_of(cls: type) -> dict[str, Any]:
-    """Return what the class holds that is neither code nor bookkeeping."""
+    """Return what the class holds that is neither bookkeeping nor code that holds nothing."""
     return {name: value for name, value in vars(cls).items() if _is_data(name, value)}
 
 
 def _is_data(name: str, value: object) -> bool:
     if (name.startswith("__") and name.endswith("__")) or name in _BOOKKEEPING:
         return False
+    if type(value) is FunctionType:
+        return holds_state(value)
     return not isinstance(value, _NOT_DATA) and not hasattr(type(value), "__get__")
 
 

@@ -17,8 +17,19 @@ from types import (
 from flor_trace.hints import Any
 from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
 from flor_trace.state.codecs.codeobjects import find_code
-from flor_trace.state.graph import Node, Ref
+from flor_trace.state.graph import ATOM_TYPES, Node, Ref
 from flor_trace.state.naming import function_name, importable, namespace
+
+#: What defaults are that calls cannot change.
+_UNCHANGING = (*ATOM_TYPES, type, FunctionType, BuiltinFunctionType, ModuleType)
+
+
+def holds_state(function: FunctionType) -> bool:
+    """Say whether calls may leave something in a function: in its attributes or its defaults."""
+    if function.__dict__:
+        return True
+    defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
+    return not all(isinstance(each, _UNCHANGING) for each in defaults)
 
 
 class _Function(Codec):
