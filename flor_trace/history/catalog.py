@@ -71,7 +71,10 @@ class Catalog:
 
     def sync(self) -> None:
         """Read what the journals have gained; forget the runs that are gone."""
-        self._ask(lambda database: bring_up_to_date(database, self._runs_dir))
+        if self._database is None:
+            self._ask(lambda database: None)  # opening it does that
+        else:
+            self._ask(lambda database: bring_up_to_date(database, self._runs_dir))
 
     def runs(self) -> list[RunRow]:
         """All runs, oldest first."""
@@ -236,7 +239,8 @@ def _no_run(runid: str) -> NothingMatched:
 
 
 def _spans(database: sqlite3.Connection, runid: str, names: Names | None, bare: bool) -> list[Span]:
-    join = "LEFT JOIN" if bare else "JOIN"
+    # Not a plain join: the run's spans come first, however few runs have the name.
+    join = "LEFT JOIN" if bare else "CROSS JOIN"
     chosen = "" if names is None else " AND name IN (SELECT value FROM json_each(:names))"
     rows = database.execute(
         "SELECT spans.id, keys, dims, outer, first, targets, source, verdict, name, data "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 import stat
@@ -35,33 +36,44 @@ class JournalFile:
 def find_journals(runs: Path) -> Iterator[JournalFile]:
     """The journals below `runs`, each run's own before those of its replays, in order."""
     try:
-        directories = sorted(path for path in runs.iterdir() if path.name.isascii())
+        names = sorted(name for name in os.listdir(runs) if name.isascii())
     except (FileNotFoundError, NotADirectoryError):
         return
-    for directory in directories:
-        yield from journals_of(directory)
+    for name in names:
+        yield from journals_of(runs / name)
 
 
 def journals_of(directory: Path) -> list[JournalFile]:
     """The journals in a run's directory, its own first, then those of its replays in order."""
-    found = [_journal(file, directory.name) for file in directory.glob("*journal")]
+    try:
+        with os.scandir(directory) as entries:
+            found = [_journal(directory, entry) for entry in entries if "journal" in entry.name]
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []
     return sorted((each for each in found if each is not None), key=lambda each: each.replay)
 
 
-def _journal(file: Path, runid: str) -> JournalFile | None:
-    match = _REPLAY.fullmatch(file.name)
-    if match is None and file.name != "journal":
+def _journal(directory: Path, entry: os.DirEntry[str]) -> JournalFile | None:
+    match = _REPLAY.fullmatch(entry.name)
+    if match is None and entry.name != "journal":
         return None
     try:
-        seen = file.lstat()
+        # Not that of the entry, which on some systems is older than the file.
+        seen = os.lstat(entry.path)
     except OSError:
         return None  # removed between the listing and now
-    replay = int(match[1]) if match else 0
-    identity = f"{seen.st_dev}:{seen.st_ino}"
     if not stat.S_ISREG(seen.st_mode):
         return None
-    state = f"{seen.st_size}:{seen.st_mtime_ns}"
-    return JournalFile(f"{runid}/{file.name}", file, runid, replay, identity, state)
+    replay = int(match[1]) if match else 0
+    runid = directory.name
+    return JournalFile(
+        path=f"{runid}/{entry.name}",
+        file=directory / entry.name,
+        runid=runid,
+        replay=replay,
+        identity=f"{seen.st_dev}:{seen.st_ino}",
+        seen=f"{seen.st_size}:{seen.st_mtime_ns}",
+    )
 
 
 def bring_up_to_date(database: sqlite3.Connection, runs: Path) -> None:
