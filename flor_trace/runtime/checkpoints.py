@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import perf_counter
 
@@ -129,13 +130,18 @@ class Checkpointer:
         self._began = perf_counter()
         self.budget = budget
         self.skipped = 0  #: because those before them were not written yet
+        self._behind = 0  #: of them, those that were not even taken
+        self._taken_away: deque[float] = deque()  #: seconds of the background, not charged yet
 
     def allowed(self) -> bool:
         """Whether a checkpoint can be taken now, and the budget has room for it."""
+        while self._taken_away:
+            self.budget.background(self._taken_away.popleft())
         if torch_intercepts() or not self.budget.allows(perf_counter() - self._began):
             return False
         if self.pool.behind:
             self.skipped += 1
+            self._behind += 1
             return False
         return True
 
@@ -244,6 +250,18 @@ class Checkpointer:
                     "bytes": constant.nbytes,
                 }
             )
+
+    def spent(self, seconds: float) -> None:
+        """Charge what the background has taken from the program; any thread may call."""
+        self._taken_away.append(seconds)
+
+    def close(self) -> None:
+        """Tell the journal what was left out, and give back all memory."""
+        if self._behind:
+            what = f"{self._behind} checkpoint{'s' if self._behind > 1 else ''}"
+            why = "those before them were not written yet, and memory for copies is bounded"
+            self._tell({"t": "lost", "what": what, "why": why})
+        self.pool.close()
 
     def forget(self) -> None:
         """Copy everything again with the next checkpoint: some of it was not written."""

@@ -112,3 +112,7 @@ class Budget:
         self.spent += seconds
         self.estimate = needed if self.taken == 0 else 0.5 * (self.estimate + needed)
         self.taken += 1
+
+    def background(self, cpu_seconds: float) -> None:
+        """Count processor time that writing took from the program beside it."""
+        self.spent += cpu_seconds

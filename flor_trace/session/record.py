@@ -76,6 +76,7 @@ class RecordSession:
             on_error=self._writer_failed,
             guard=lambda job: self._guarded("writing a checkpoint", job),
             max_bytes=max(MIN_QUEUE_BYTES, seeds.memory_bytes() // 4),
+            spent=lambda seconds: self._checkpointer.spent(seconds),
         )
         self._modules = Modules()
         self._clocks: frozenset[str] = frozenset()
@@ -335,6 +336,7 @@ class RecordSession:
     def _finish(self) -> None:
         self._writer.drain(DRAIN_SECONDS)
         self._writer.close()
+        self._checkpointer.close()
         budget = self._checkpointer.budget
         self._journal.append(
             {

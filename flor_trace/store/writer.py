@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -24,6 +26,9 @@ Failure = OSError | StoreError | MemoryError
 Guard = Callable[[Callable[[], None]], None]
 
 MAX_BYTES = 512 << 20
+
+#: How much lower the thread's priority is than the program's.
+NICE = 10
 
 #: So many checkpoints are made durable together at most: the first of them waits for the last.
 MOST_TOGETHER = 16
@@ -255,6 +260,7 @@ class BackgroundWriter:
         """Be the thread."""
         # A signal sent to the process must find the program's own threads, which may wait for it.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _FAULTS)
+        _step_back()
         orderly = False
         try:
             while self._wait_for_task(worker):
@@ -356,6 +362,17 @@ class BackgroundWriter:
 
         self._guard(attempt)
         return succeeded
+
+
+def _step_back() -> None:
+    """Let other threads go first where cores are scarce.
+
+    Not as far as possible: then whoever waits for something that this thread has waits long.
+    """
+    if sys.platform == "linux":  # elsewhere that is for whole processes
+        with contextlib.suppress(OSError):
+            nice = min(os.getpriority(os.PRIO_PROCESS, 0) + NICE, 19)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
 
 
 def _is_there(thread: int) -> bool:
