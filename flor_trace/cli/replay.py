@@ -66,9 +66,9 @@ def _parser() -> Parser:
         "the probe file, or what was asked before; repeat for more")  # fmt: skip
     add("--probe-file", metavar="FILE", help="Python file with probe functions")
     add("--where", metavar="CONDITION", help="pandas query text: the rows to ask at")
-    add("--at", metavar="PLACE", help="DIMENSION, DIMENSION:start, 'after: STATEMENT', "
-        "'before: STATEMENT', or FILE.py:LINE of today's code (default: the main loop's "
-        "iterations, or where today's code has the name)")  # fmt: skip
+    add("--at", metavar="PLACE", help="DIMENSION, DIMENSION:start, DIMENSION=3..7, "
+        "DIMENSION%%100, 'after: STATEMENT', 'before: STATEMENT', or FILE.py:LINE of today's code "
+        "(default: the main loop's iterations, or where today's code has the name)")  # fmt: skip
     add("--map", action="append", default=[], metavar="OLD=NEW",
         help="what old versions call OLD is NEW in today's code; repeat for more")  # fmt: skip
     add("--min-confidence", type=float, metavar="SHARE",

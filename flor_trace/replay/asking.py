@@ -37,6 +37,7 @@ class Asker:
         self._latest: dict[tuple[int, int], dict[str, Any]] = {}
         self._place = place
         self._wanted = set(wanted)
+        self._selection = place.probe.selection
         self._starts = set(wanted) if place.probe.start and not place.inner else set()
         self._identify = identify
         self._store = store
@@ -63,7 +64,8 @@ class Asker:
         if self._place.probe.start or instance.loop.info.key != self._place.loop.key:
             return
         outermost = instance.under[0] if instance.under else iteration
-        if outermost in self._wanted:
+        value = target_value(instance, li)
+        if outermost in self._wanted and self._selection.takes(iteration, value):
             self._ask(instance, li, iteration)
 
     def at_spot(self, instance: Instance, li: LoopIter, frame: StackFrame) -> None:

@@ -18,6 +18,7 @@ from flor_trace.replay.execute import Outcome, carry_out, plan_for
 from flor_trace.replay.probes import Probe, parse
 from flor_trace.replay.recorded import RecordedRun
 from flor_trace.replay.resolve import Place, Sources, UnknownVariable, place
+from flor_trace.replay.selection import Selection
 from flor_trace.replay.today import Today
 from flor_trace.replay.versions import carried_place, statement_place
 from flor_trace.store.layout import Store
@@ -216,7 +217,7 @@ def sources_of(repository: Path, vid: str) -> Sources:
 def _wanted(run: RecordedRun, where: Place, rows: Any) -> set[int]:
     """The iterations of the stage that the selected rows lie in."""
     stage = where.stage
-    everything = set(range(stage.complete))
+    everything = _picked(run, where)
     if rows is None:
         return everything
     own = rows[rows["runid"] == run.runid]
@@ -231,6 +232,22 @@ def _wanted(run: RecordedRun, where: Place, rows: Any) -> set[int]:
     if values.isna().any():  # a row of the whole run selects all of it
         return everything
     return set().union(*(by_value.get(value, set()) for value in values.tolist()))
+
+
+def _picked(run: RecordedRun, where: Place) -> set[int]:
+    """The iterations of the stage that have iterations of the place which are to be asked at."""
+    complete = set(range(where.stage.complete))
+    selection = where.probe.selection
+    if selection == Selection():
+        return complete
+    number = where.stage.loop.number
+    if where.loop.key == where.stage.loop.key:
+        return {i for i in complete if selection.takes(i, run.targets.get(((number, i),)))}
+    numbers = {loop.number for loop in run.loops.values() if loop.key == where.loop.key}
+    known = {path: value for path, value in run.targets.items() if path[-1][0] in numbers}
+    if not known:  # that loop was not watched
+        return complete
+    return complete & {p[0][1] for p, value in known.items() if selection.takes(p[-1][1], value)}
 
 
 def _answered(store: Store, run: RecordedRun, where: Place) -> set[int]:

@@ -6,6 +6,7 @@ import ast
 import builtins
 import dis
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Literal
 
 from flor_trace._speedups import digest
 from flor_trace.errors import ProbeError
+from flor_trace.replay.selection import Selection, read_selection
 
 Kind = Literal["expression", "variable", "function"]
 Beside = Literal["", "before", "after"]
@@ -34,14 +36,20 @@ class Probe:
     start: bool = False  #: at the start of an iteration instead of its end
     path: str | None = None  #: of the probe file
     beside: Beside = ""  #: `at` is not a dimension but a statement: before or after it
+    pick: str = ""  #: which iterations of `at`, as `read_selection` reads it; empty: all
     carried: str = (
         ""  #: the statements of today's code that define the variable, if they were asked
     )
 
     @property
+    def selection(self) -> Selection:
+        """Which iterations of the place are asked at."""
+        return read_selection(self.pick)
+
+    @property
     def definition(self) -> dict[str, Any]:
         """What makes two probes the same: results are kept under it."""
-        later = ("beside", "carried")  # earlier releases wrote definitions without them
+        later = ("beside", "pick", "carried")  # earlier releases wrote definitions without them
         return {k: v for k, v in asdict(self).items() if k != "path" and (v or k not in later)}
 
     @property
@@ -81,16 +89,21 @@ def _place(at: str | None) -> dict[str, Any]:
     if at is None:
         return {}
     dimension, _, where = at.partition(":")
+    name = re.match(r"[\w@]*", dimension)
+    assert name is not None  # it may be empty
+    pick = dimension[name.end() :].strip()
     if dimension.strip() in ("before", "after") and where.strip():
         return {"at": where.strip(), "beside": dimension.strip()}
     if dimension.endswith(".py") and where.isdigit():
         return {"at": at, "beside": "after"}
-    if where not in ("", "start", "end") or not dimension:
+    if where not in ("", "start", "end") or not name[0] or (pick and pick[0] not in "%="):
         raise ProbeError(
             f"cannot read --at {at!r}: write DIMENSION, DIMENSION:start or DIMENSION:end, "
-            "'after: STATEMENT', 'before: STATEMENT' or FILE.py:LINE"
+            "DIMENSION=3..7 or DIMENSION%100, 'after: STATEMENT', 'before: STATEMENT' or "
+            "FILE.py:LINE"
         )
-    return {"at": dimension, "start": where == "start"}
+    read_selection(pick)
+    return {"at": name[0], "start": where == "start", "pick": pick}
 
 
 def _read(path: Path) -> str:

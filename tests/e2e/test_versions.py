@@ -184,3 +184,16 @@ def test_a_place_that_is_not_there_is_refused(versions, at, said):
     done = versions.flor("replay", "--yes", "--probe", "a=1", "--at", at, check=False)
     assert done.returncode == 2
     assert said in done.stderr
+
+
+def test_some_iterations_are_asked_at(versions):
+    run = ("--run", "first")
+    plain = versions.replay("size=float(abs(weights).sum())", "--at", "epoch=1..2", *run)
+    assert (plain[0]["results"][0]["cells"], plain[0]["results"][0]["exact"]) == (2, 2)
+    rows = versions.pivot("epoch", "size")
+    assert [row["epoch"] for row in rows if row["size"] is not None] == [1, 2]
+    text = "after: error = x[batch] @ weights - y[batch]"
+    every = versions.replay("far=float(abs(error).max())", "--at", text, *run)
+    assert every[0]["results"][0]["exact"] == 50
+    some = versions.replay("near=float(abs(error).min())", "--at", "batch%5", *run)
+    assert some[0]["results"][0]["exact"] == 10
