@@ -13,9 +13,10 @@ from flor_trace.errors import ChunkDamaged
 WORTH = 0.03
 _SMALLEST = 64
 _SAMPLE_SLICES, _SAMPLE_SLICE = 16, 4096
-_PLANE_SLICES, _PLANE_SLICE = 4, 2048
-#: Below so many bits per byte, repetitions may be worth more than the shortest codes for bytes.
-_REPETITIVE = 1.5
+_PLANE_SLICES, _PLANE_SLICE = 2, 2048
+#: Below so many bits per byte, repetitions may be worth more than the shortest codes for bytes; but
+#: looking for them costs twice the time, and must save this share.
+_REPETITIVE, _WORTH_LOOKING = 3.0, 0.3
 #: A frame is refused if it wants more memory than this to look back.
 _LARGEST_WINDOW = 1 << 27
 #: A zstd block of at least 4 bytes gives at most 128 KiB.
@@ -61,7 +62,7 @@ class Compressors:
         compressor = self._entropy_only
         if bits < _REPETITIVE:
             plain, matched = self._both(_sample(plane, _PLANE_SLICES, _PLANE_SLICE))
-            if matched < (1 - WORTH) * plain:
+            if matched < (1 - _WORTH_LOOKING) * plain:
                 compressor = self._level_1
         return compressor.compress(plane)
 
