@@ -163,6 +163,11 @@ class Lookup:
                 [name for name, pack in self._seen.items() if pack.waiting]
             )
 
+    def is_finished(self, place: Place) -> bool:
+        """Return whether all chunks of that pack are durable."""
+        pack = self._seen.get(place.pack)
+        return pack is not None and pack.finished
+
     def learn(self, name: str, entries: Iterable[Entry]) -> None:
         """Take notice of chunks of a pack that somebody else has found."""
         with self._lock:

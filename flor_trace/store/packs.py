@@ -22,6 +22,7 @@ from flor_trace.store.framing import (
     flat,
     key_for,
     key_of,
+    parse_header,
 )
 from flor_trace.store.index import (
     PACK_HEADER,
@@ -102,6 +103,15 @@ class PackWriter:
             if key not in self._known_keys():
                 self._store(view, key, base, raw)
         return address_of(key)
+
+    def copy(self, header: bytes, body: bytes) -> None:
+        """Store a chunk as it is in another pack; what it needs must be durable, or in this one.
+
+        The caller has verified it. Raises as `put`.
+        """
+        with self._usable():
+            key = parse_header(header).key
+            self._append(key, Encoded(header, [body], len(body), 0))
 
     def has(self, address: Address) -> bool:
         """Return whether `put` would write nothing: such a chunk is durable after `flush`."""

@@ -67,10 +67,14 @@ class PackReader:
 
     def _get(self, key: Key, deepest: int | None) -> bytes:
         """Return as `get` does; `deepest` is for chunks that others need, as for `unframe`."""
+        return self._first(key, deepest)[2]
+
+    def _first(self, key: Key, deepest: int | None) -> tuple[bytes, bytes, bytes]:
+        """Return header, stored bytes and contents from the first sound place that has the chunk."""
         damage: ChunkDamaged | None = None
         for place in self._lookup.candidates(key):
             try:
-                return self._read(key, place, deepest)
+                return self._verified(key, place, deepest)
             except FileNotFoundError:
                 continue  # the pack has been put together with others meanwhile
             except ChunkDamaged as error:
@@ -88,6 +92,17 @@ class PackReader:
     def has(self, address: Address) -> bool:
         """Return whether a pack lists the chunk; its bytes are not looked at."""
         return any(True for _ in self._lookup.candidates(key_of(address)))
+
+    def is_durable(self, address: Address) -> bool:
+        """Return whether a finished pack lists the chunk: then it survives a power loss."""
+        return any(map(self._lookup.is_finished, self._lookup.candidates(key_of(address))))
+
+    def stored(self, key: Key) -> tuple[bytes, bytes]:
+        """Return header and stored bytes of a chunk as they are in a pack, verified.
+
+        What it needs besides, as `framing.references` tells, is verified with it. Raises as `get`.
+        """
+        return self._first(key, None)[:2]
 
     def prefer(self, runid: str) -> None:
         """Look for chunks among those of this run first: most of what it needs is there."""
@@ -116,13 +131,14 @@ class PackReader:
                 f"it needs the chunk {address_of(key)}, which is not there"
             ) from error
 
-    def _read(self, key: Key, place: Place, deepest: int | None) -> bytes:
-        """Return the verified bytes from one place.
+    def _verified(self, key: Key, place: Place, deepest: int | None) -> tuple[bytes, bytes, bytes]:
+        """Return header, stored bytes and contents from one place, verified.
 
         Raises `ChunkDamaged` naming it, or FileNotFoundError where the pack is gone.
         """
         try:
-            header = parse_header(self._pread(place.pack, HEADER_SIZE, place.offset))
+            head = self._pread(place.pack, HEADER_SIZE, place.offset)
+            header = parse_header(head)
             if header.key != key:
                 raise ChunkDamaged(f"another chunk, {header.address}, is there")
             if header.raw_length > _memory():
@@ -130,7 +146,7 @@ class PackReader:
             body = self._pread(place.pack, header.stored_length, place.offset + HEADER_SIZE)
             if deepest is not None:
                 check_depth(header, body, deepest)
-            return unframe(header, body, self.fetch)
+            return head, body, unframe(header, body, self.fetch)
         except FileNotFoundError:
             raise
         except (ChunkDamaged, OSError) as error:
