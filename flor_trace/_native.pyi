@@ -158,6 +158,28 @@ class Span:
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
+class Walker:
+    objects: list[Any]
+    def __new__(
+        cls,
+        parts: dict[str, Any],
+        prefixes: tuple[str, ...],
+        ids: dict[int, Any],
+        owners: list[Any],
+        most: int,
+        /,
+    ) -> Walker: ...
+    def __call__(self, obj: Any, /) -> Any: ...
+    def drain(
+        self,
+        walk: Any,
+        nodes: list[Any],
+        captures: dict[type, list[Any]],
+        prepare: Callable[[type], list[Any]],
+        most: int,
+        /,
+    ) -> bool: ...
+
 class TensorReader:
     def __new__(cls, parts: dict[str, Any], exchange: Any, /) -> TensorReader: ...
     def __call__(self, walk: Any, tensor: Any, plan: Any, /) -> Any: ...

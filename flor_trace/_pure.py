@@ -10,6 +10,7 @@ from flor_trace._pure_pack import Memo, Packer, pack_numbers
 from flor_trace._pure_planes import join_planes, sample_difference, sample_widths, split_planes
 from flor_trace._pure_stage import addresses, discard, populate, stage
 from flor_trace._pure_tensors import Span, TensorReader
+from flor_trace._pure_walk import Walker
 from flor_trace._pure_wrappers import AfterExec, Before, Unseen
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Span",
     "TensorReader",
     "Unseen",
+    "Walker",
     "addresses",
     "digest",
     "digest_many",

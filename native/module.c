@@ -7,6 +7,7 @@
 #include "planes.h"
 #include "run_main.h"
 #include "tensors.h"
+#include "walk.h"
 #include "wrappers.h"
 
 static PyObject *
@@ -65,6 +66,7 @@ module_exec(PyObject *module)
         || PyModule_AddObjectRef(module, "UNBOUND", state->unbound) < 0
         || flor_add_hash(module) < 0
         || flor_add_tensors(module) < 0
+        || flor_add_walk(module) < 0
         || flor_add_pack(module) < 0
         || flor_add_planes(module) < 0) {
         return -1;

@@ -6,6 +6,7 @@
 #include <Python.h>
 
 #include "dlpack.h"
+#include "nodes.h"
 
 enum { FLOR_DIMS = 6, FLOR_REMEMBERED = 64 };
 
@@ -31,9 +32,6 @@ enum {
     FIRST_METHOD = IS_NEG, FIRST_VALUE = NODE
 };
 
-/* The fields of a node. */
-enum { KIND, TYPE_NAME, PAYLOAD, CHILDREN, NAMES, LEAF, FIELDS };
-
 typedef struct {
     PyObject_HEAD
     vectorcallfunc call;
@@ -42,7 +40,7 @@ typedef struct {
     PyObject *parts[PARTS];
     PyObject *tensor, *detached, *cpu, *grad_names; /* constants of nodes */
     PyObject *leaf_keys, *leaves, *ref, *shown, *type_name; /* names of attributes */
-    Py_ssize_t fields[FIELDS];                              /* where a node keeps them */
+    FlorNodes nodes;
     FlorPayload remembered[FLOR_REMEMBERED];
 } FlorReader;
 

@@ -13,10 +13,6 @@ static const char *const part_names[PARTS] = {
     "node", "types", "dtypes", "strided", "fallback",
 };
 
-static const char *const field_names[FIELDS] = {
-    "kind", "type_name", "payload", "children", "names", "leaf",
-};
-
 /* ---- nodes */
 
 /* The tensor's attributes, borrowed, or NULL when it has none. */
@@ -69,28 +65,6 @@ add_attributes(const FlorReader *self, PyObject *children, PyObject *ref, PyObje
     return names;
 }
 
-/* Put the fields into a new node, taking each reference; NULL when one of them is NULL. */
-static PyObject *
-make_node(const FlorReader *self, PyObject *fields[FIELDS])
-{
-    PyTypeObject *type = (PyTypeObject *)self->parts[NODE];
-    PyObject *node = NULL;
-    int complete = 1;
-    for (int i = 0; i < FIELDS; i++) {
-        complete = complete && fields[i] != NULL;
-    }
-    if (complete && (node = type->tp_alloc(type, 0)) != NULL) {
-        for (int i = 0; i < FIELDS; i++) {
-            *(PyObject **)((char *)node + self->fields[i]) = fields[i];
-        }
-        return node;
-    }
-    for (int i = 0; i < FIELDS; i++) {
-        Py_XDECREF(fields[i]);
-    }
-    return NULL;
-}
-
 /* The children of a node: the gradient, then the attributes, whose names go to `names`. */
 static PyObject *
 children_of(
@@ -125,7 +99,7 @@ node_of(const FlorReader *self, PyObject *walk, PyObject *obj, PyObject *plan, F
         [NAMES] = names,
         [LEAF] = leaf,
     };
-    return make_node(self, fields);
+    return flor_make_node(&self->nodes, fields);
 }
 
 /* ---- the call */
@@ -211,18 +185,7 @@ find_parts(FlorReader *self, PyObject *given)
         PyErr_SetString(PyExc_TypeError, "the slots of this torch are not those of C");
         return -1;
     }
-    for (int i = 0; i < FIELDS; i++) {
-        PyObject *type = self->parts[NODE];
-        PyObject *slot = PyObject_GetAttrString(type, field_names[i]);
-        if (slot == NULL || !Py_IS_TYPE(slot, &PyMemberDescr_Type)) {
-            Py_XDECREF(slot);
-            PyErr_Format(PyExc_TypeError, "a node has no slot for its %s", field_names[i]);
-            return -1;
-        }
-        self->fields[i] = ((PyMemberDescrObject *)slot)->d_member->offset;
-        Py_DECREF(slot);
-    }
-    return 0;
+    return flor_find_fields(&self->nodes, self->parts[NODE]);
 }
 
 static int

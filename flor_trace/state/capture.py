@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import gc
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from itertools import islice
 
-from flor_trace._speedups import Packer
+from flor_trace._speedups import Packer, Walker
 from flor_trace.errors import CaptureError
-from flor_trace.hints import Any
-from flor_trace.state.codecs.base import Packing, Plan
+from flor_trace.hints import Any, Final
+from flor_trace.state.codecs.base import Packing
 from flor_trace.state.codecs.classes import has_state
+from flor_trace.state.codecs.containers import EMPTY
+from flor_trace.state.codecs.instances import INSTANCE, has_plain_dict
 from flor_trace.state.codecs.registry import load_libraries, plan_for
 from flor_trace.state.codecs.values import LONG
-from flor_trace.state.graph import FREE_ATOMS, Graph, Leaf, Node, NodeId, Ref, node_ids
+from flor_trace.state.graph import Graph, Leaf, Node, NodeId, Ref, node_ids
 from flor_trace.state.packmemory import PackMemory
 
-_NAN = float("nan")
+_PARTS: Final[dict[str, Any]] = {
+    "node": Node,
+    "pool": node_ids(0),
+    "more_ids": node_ids,
+    "empty": EMPTY,
+}
+
+#: How C describes what is of exactly these types, as far as it is small and plain; see walk.h.
+_BY_CODEC: Final = 0
+_BY_NAMES: Final = 1
+_WAYS: Final[dict[type, int]] = {dict: 2, list: 3, tuple: 4, OrderedDict: 5, set: 6}
 
 
 def capture(
@@ -58,12 +70,6 @@ def capture(
     return Graph(found, walk.nodes, walk.leaves)
 
 
-def _plain_nan(number: complex) -> complex:
-    if isinstance(number, float):
-        return _NAN
-    return complex(*(part if part == part else _NAN for part in (number.real, number.imag)))
-
-
 def _outside_of_libraries(filename: str) -> bool:
     return not filename.startswith(_library_paths())
 
@@ -74,37 +80,6 @@ def _library_paths() -> tuple[str, ...]:
 
     parts = ("stdlib", "platstdlib", "purelib", "platlib")
     return ("<frozen", *(sysconfig.get_path(part) for part in parts))
-
-
-def _referrer(
-    objects: list[Any], ids: dict[int, NodeId], prefixes: tuple[str, ...]
-) -> Callable[[Any], Ref]:
-    """Return the function that gives an atom as it is, and of anything else the id of its node.
-
-    It runs for everything the walk meets, so what it needs is bound here and not looked up.
-    """
-    pool = node_ids(4096)
-
-    def ref(obj: Any) -> Ref:
-        cls = type(obj)
-        if cls in FREE_ATOMS:
-            return obj  # type: ignore[no-any-return]
-        if cls is str:
-            if len(obj) <= LONG and not (prefixes and obj.startswith(prefixes)):
-                return obj  # type: ignore[no-any-return]
-        elif cls is float or cls is complex:
-            return obj if obj == obj else _plain_nan(obj)
-        elif cls is bytes and len(obj) <= LONG:
-            return obj  # type: ignore[no-any-return]
-        key = id(obj)
-        found = ids.get(key)
-        if found is None:
-            at = len(objects)
-            found = ids[key] = pool[at] if at < len(pool) else node_ids(at + 1)[at]
-            objects.append(obj)
-        return found
-
-    return ref
 
 
 class _Walk:
@@ -118,7 +93,6 @@ class _Walk:
     ) -> None:
         self.relocate = sorted(relocate, key=lambda pair: len(pair[0]), reverse=True)
         self.is_project_file = is_project_file
-        self.objects: list[Any] = []
         self.nodes: list[Node] = []
         self.leaves: list[Leaf] = []
         self._max = max_nodes
@@ -127,15 +101,17 @@ class _Walk:
         self.shown: dict[int, int] = {}
         self._stateful: dict[type, bool] = {}
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self._captures: dict[type, tuple[Callable[[Any, Any, Plan], Node], Plan]] = {}
+        self._owners: list[NodeId] = []
+        #: codec's capture, plan, how it is described without that, type name, names of an instance
+        self._captures: dict[type, list[Any]] = {}
         prefixes = tuple(prefix for prefix, _ in self.relocate)
-        self.ref = _referrer(self.objects, self._ids, prefixes)
+        self.ref = Walker(_PARTS, prefixes, self._ids, self._owners, LONG)
+        self.objects: list[Any] = self.ref.objects
 
     def pack_with(self, ignore: frozenset[str], memory: PackMemory) -> None:
         """Prepare for packing: values under names in `ignore` are not to be packed."""
         prefixes = tuple(prefix for prefix, _ in self.relocate)
         self._packer = Packer(self._ids, prefixes, ignore)
-        self._owners: list[NodeId] = []
         self._memory = memory
         memory.begin(ignore)
 
@@ -192,16 +168,15 @@ class _Walk:
 
     def drain(self, root: str) -> None:
         """Describe every object met so far, and those met on the way."""
-        objects, nodes, captures = self.objects, self.nodes, self._captures
-        for obj in islice(objects, len(nodes), None):
-            cls = type(obj)
-            known = captures.get(cls)
-            if known is None:
-                plan = plan_for(cls)
-                known = captures[cls] = plan.codec.capture, plan
-            nodes.append(known[0](self, obj, known[1]))
-            if len(objects) > self._max:
-                raise CaptureError(
-                    f"the state has more than {self._max:,} objects; the walk stopped in {root!r}. "
-                    "Keep large collections in arrays or tensors, or raise the limit."
-                )
+        if not self.ref.drain(self, self.nodes, self._captures, self._prepare, self._max):
+            raise CaptureError(
+                f"the state has more than {self._max:,} objects; the walk stopped in {root!r}. "
+                "Keep large collections in arrays or tensors, or raise the limit."
+            )
+
+    def _prepare(self, cls: type) -> list[Any]:
+        plan = plan_for(cls)
+        way = _WAYS.get(cls, _BY_CODEC)
+        if plan.codec is INSTANCE and has_plain_dict(cls, plan) and not self.has_state(cls):
+            way = _BY_NAMES
+        return [plan.codec.capture, plan, way, plan.type_name, None]

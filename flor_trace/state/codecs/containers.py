@@ -115,8 +115,8 @@ class _Dict(Codec):
     bases = (dict, OrderedDict, defaultdict, Counter)
 
     def capture(self, walk: Walk, obj: Any, plan: Plan) -> Node:
-        if not obj and type(obj) in _EMPTY and not gc.get_referents(obj):
-            return _EMPTY[type(obj)]  # not even a __dict__, which asking for it would make
+        if not obj and type(obj) in EMPTY and not gc.get_referents(obj):
+            return EMPTY[type(obj)]  # not even a __dict__, which asking for it would make
         packed = packed_node(walk, obj, plan)
         if packed is not None:
             return packed
@@ -189,7 +189,7 @@ def _pairs_of(obj: Any) -> list[tuple[Any, Any]]:
 
 
 #: An empty dict is like any other: torch modules have a dozen each.
-_EMPTY: Final = {cls: Node("dict", type_name(cls)) for cls in (dict, OrderedDict)}
+EMPTY: Final[dict[type, Node]] = {cls: Node("dict", type_name(cls)) for cls in (dict, OrderedDict)}
 
 
 class _Set(Codec):

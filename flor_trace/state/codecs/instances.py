@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import BuiltinFunctionType, MemberDescriptorType
+from types import BuiltinFunctionType, GetSetDescriptorType, MemberDescriptorType
 
 from flor_trace.errors import RestoreError
 from flor_trace.hints import Any
@@ -32,6 +32,13 @@ def adds_only_attributes(cls: type, base: type) -> bool:
         if part is not base and "__slots__" in vars(part):
             size += _POINTER * sum(type(m) is MemberDescriptorType for m in vars(part).values())
     return cls.__basicsize__ <= size
+
+
+def has_plain_dict(cls: type, plan: Plan) -> bool:
+    """Say whether all that instances hold is in the usual ``__dict__``."""
+    found = [vars(base)["__dict__"] for base in cls.__mro__ if "__dict__" in vars(base)]
+    plain = all(type(each) is GetSetDescriptorType for each in found)
+    return plan.has_dict and not plan.slots and plain
 
 
 def attributes(obj: Any, plan: Plan) -> dict[str, Any]:
