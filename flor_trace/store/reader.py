@@ -28,6 +28,11 @@ from flor_trace.types import Address
 
 _MOST_OPEN = 16
 
+_ADVICE = (
+    ". Restore the pack from a copy, or leave out the checkpoints that need it, which "
+    "`flor_trace fsck --data` lists."
+)
+
 
 @functools.cache
 def _memory() -> int:
@@ -70,7 +75,7 @@ class PackReader:
         return self._first(key, deepest)[2]
 
     def _first(self, key: Key, deepest: int | None) -> tuple[bytes, bytes, bytes]:
-        """Return header, stored bytes and contents from the first sound place that has the chunk."""
+        """Return header, stored bytes and contents from the first place where it is sound."""
         damage: ChunkDamaged | None = None
         for place in self._lookup.candidates(key):
             try:
@@ -126,6 +131,9 @@ class PackReader:
         """Return a chunk that another one needs, for `unframe`; raise `ChunkDamaged`."""
         try:
             return self._get(key, deepest)
+        except ChunkDamaged as error:
+            # Whoever needs it adds the advice.
+            raise ChunkDamaged(str(error).removesuffix(_ADVICE)) from error
         except ChunkMissing as error:
             raise ChunkDamaged(
                 f"it needs the chunk {address_of(key)}, which is not there"
@@ -154,8 +162,7 @@ class PackReader:
             reason = (error.strerror if isinstance(error, OSError) else None) or error
             raise ChunkDamaged(
                 f"The chunk {address_of(key)} in {path} at byte {place.offset} is damaged: "
-                f"{reason}. Restore the pack from a copy, or leave out the checkpoints that need "
-                f"it, which `flor_trace fsck --data` lists."
+                f"{reason}{_ADVICE}"
             ) from error
 
     def _pread(self, name: str, length: int, offset: int) -> bytes:
