@@ -97,6 +97,23 @@ def test_an_iterator_goes_on_from_everywhere(save, digest_of, name):
             list(itertools.islice(control, 20))
 
 
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_restored_iterator_is_told_from_the_recorded_one_nowhere_further_on(
+    save, digest_of, name
+):
+    for count in range(9):
+        recorded = MAKERS[name]()
+        for _ in range(count):
+            next(recorded, None)
+        made = save({"it": recorded}).restore({})["it"]
+        for _ in range(16):
+            ended = next(made, None) is None, next(recorded, None) is None
+            assert ended[0] == ended[1]
+            if ended[0] and name == "zip_longest":
+                break  # which of its iterators was the last to end is forgotten
+            assert digest_of({"it": made}) == digest_of({"it": recorded})
+
+
 @pytest.mark.parametrize("name", ["list", "tuple", "reversed"])
 def test_a_live_iterator_over_the_same_thing_is_led_back(save, name):
     items = tuple(ITEMS) if name == "tuple" else list(ITEMS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import re
 import warnings
 from collections import OrderedDict, deque
@@ -102,6 +103,17 @@ def _without_ended(found: tuple[Any, ...]) -> tuple[Any, ...]:
     return (function, tuple(() if e else each for e, each in zip(ended, args, strict=True)), *rest)
 
 
+def _turned(found: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the account of a ``cycle``: at the end of a round it is at the beginning of the next.
+
+    One that was restored notices only later that a round is over.
+    """
+    function, (items,), (held, again), *rest = found
+    if again and held and not operator.length_hint(items):
+        items = iter(held)
+    return (function, (items,), (held, again), *rest)
+
+
 class _Iterator(ReducedCodec):
     """Built-in iterators, as they describe themselves to ``copy``; what they run over are nodes."""
 
@@ -120,6 +132,8 @@ class _Iterator(ReducedCodec):
             return Node("iterator", plan.type_name, ("over", ""))
         if type(obj) is itertools.zip_longest:
             found = _without_ended(found)
+        elif type(obj) is itertools.cycle:
+            found = _turned(found)
         node = self.node(walk, obj, plan, found)
         if node.kind == "reduced":
             node.kind = "iterator"
