@@ -267,3 +267,45 @@ def test_a_lazy_module_is_not_loaded_by_looking_for_the_programs(tmp_path, monke
 
     assert "loaded" not in object.__getattribute__(module, "__dict__")
     assert module.loaded
+
+
+CODE = """
+class Bare:
+    def step(self): pass
+
+class Holding(Bare):
+    made = 0
+
+class Gathering:
+    def step(self, x, seen=[]): seen.append(x)
+
+class Below(Holding):
+    pass
+
+def plain(x, y=1, *, z=None, how=print): pass
+def keeping(x, seen=[]): pass
+def counting(x): pass
+counting.calls = 3
+"""
+
+
+def test_classes_and_functions_that_hold_something_are_roots(tmp_path):
+    (tmp_path / "holds.py").write_text(CODE)
+    sys.path.insert(0, str(tmp_path))
+    try:
+        import holds
+
+        file = holds.__file__
+        modules = {"holds.py": vars(holds)}
+        mine = {n for n in roots([_NOTHING], modules, frozenset({file})) if n.startswith("global")}
+        other = {n for n in roots([_NOTHING], modules, frozenset()) if n.startswith("global")}
+    finally:
+        sys.path.remove(str(tmp_path))
+        sys.modules.pop("holds", None)
+
+    names = {"Holding", "Gathering", "Below", "keeping", "counting"}
+    assert mine == {f"global:holds.py:{name}" for name in names}
+    assert other == set(), "what a library's classes hold is its own matter"
+
+
+_NOTHING = (compile("", "", "exec"), {}, {}, {})
