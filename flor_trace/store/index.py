@@ -91,9 +91,14 @@ def begins_well(fd: int) -> bool:
 
 def write_index(packs: Path, name: str, index: Index) -> None:
     """Write the sidecar of a pack that is durable up to `covers`; raise OSError."""
+    files.publish(packs / (name + INDEX_SUFFIX), [index_bytes(index)])
+
+
+def index_bytes(index: Index) -> bytes:
+    """Return what stands in a sidecar."""
     body = _INDEX_HEADER.pack(_INDEX_MAGIC, _INDEX_VERSION, index.covers, len(index.entries))
     body += b"".join(_ENTRY.pack(*entry) for entry in index.entries)
-    files.publish(packs / (name + INDEX_SUFFIX), [body, digest(body)])
+    return body + digest(body)
 
 
 def read_index(packs: Path, name: str) -> Index | None:
@@ -116,6 +121,11 @@ def read_entries(packs: Path, name: str) -> tuple[int, bytes] | None:
             data = files.read_exactly(fd, length, 0) if length <= _LARGEST_INDEX else b""
     except OSError:
         return None
+    return parse_entries(data)
+
+
+def parse_entries(data: bytes) -> tuple[int, bytes] | None:
+    """Return of the contents of a sidecar what `read_entries` does."""
     end = len(data) - _DIGEST_SIZE
     if end < _INDEX_HEADER.size or digest(memoryview(data)[:end]) != data[end:]:
         return None

@@ -54,7 +54,7 @@ class _Pack:
     waiting: bool = True  #: nobody has looked into it since it was listed
 
 
-class _Heap:
+class Heap:
     """The entries of some finished packs, as they stand in their indexes."""
 
     def __init__(self, parts: list[tuple[str, bytes]]) -> None:
@@ -75,15 +75,14 @@ class _Heap:
             for name, start, end in zip(self._names, starts, self._ends, strict=False)
         ]
 
-    def find(self, key: Key) -> list[Place]:
-        """Return where the chunk is."""
+    def find(self, key: Key) -> list[tuple[str, Entry]]:
+        """Return in which packs the chunk is, and where."""
         self._searches += 1
-        if self._sorted is None and self._searches > _UNSORTED_SEARCHES:
+        if self._sorted is None and _UNSORTED_SEARCHES < self._searches:
             self._sorted = self._sort()
         found = find_in(self._raw, key) if self._sorted is None else self._bisect(key, self._sorted)
         return [
-            Place(self._names[bisect_right(self._ends, at)], entry_at(self._raw, at).offset)
-            for at in found
+            (self._names[bisect_right(self._ends, at)], entry_at(self._raw, at)) for at in found
         ]
 
     def _sort(self) -> array[int] | None:
@@ -120,7 +119,7 @@ class Lookup:
         self._walked: dict[Key, list[Place]] = {}
         self._gathered: list[tuple[str, bytes]] = []
         self._gathered_bytes = 0
-        self._heaps: list[_Heap] = []
+        self._heaps: list[Heap] = []
         self._waiting: list[str] = []  #: the next one to look into is the last
         self.unreadable: dict[str, str] = {}  #: packs that could not be opened, and why
 
@@ -192,7 +191,8 @@ class Lookup:
         for part in reversed(self._gathered):
             yield self._in_part(part, key)
         for heap in self._heaps:
-            yield [place for place in heap.find(key) if place.pack in self._seen]
+            found = heap.find(key)
+            yield [Place(name, entry.offset) for name, entry in found if name in self._seen]
 
     def _in_part(self, part: tuple[str, bytes], key: Key) -> list[Place]:
         name, raw = part
@@ -255,7 +255,7 @@ class Lookup:
             # Heaps of one size are put together, so that there are never many.
             while self._heaps and len(self._heaps[-1]) <= sum(len(part) for _, part in parts):
                 parts = self._heaps.pop().parts() + parts
-            self._heaps.append(_Heap(parts))
+            self._heaps.append(Heap(parts))
             self._gathered, self._gathered_bytes = [], 0
         self._gathered.append((name, raw))
         self._gathered_bytes += len(raw)

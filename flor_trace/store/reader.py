@@ -14,9 +14,9 @@ from flor_trace.errors import ChunkDamaged, ChunkMissing
 from flor_trace.store import files
 from flor_trace.store.framing import (
     HEADER_SIZE,
+    LONGEST_CHAIN,
     Key,
     address_of,
-    check_depth,
     key_of,
     parse_header,
     unframe,
@@ -35,7 +35,7 @@ _ADVICE = (
 
 
 @functools.cache
-def _memory() -> int:
+def memory_bytes() -> int:
     """Return how many bytes of memory the machine has, or what no machine has."""
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return pages * size if pages > 0 and size > 0 else 1 << 63
@@ -68,18 +68,17 @@ class PackReader:
 
     def get(self, address: Address) -> bytes:
         """Return the bytes, verified; raise `ChunkMissing`, or `ChunkDamaged` if all are bad."""
-        return self._get(key_of(address), None)
+        return self._first(key_of(address), LONGEST_CHAIN, set())[2]
 
-    def _get(self, key: Key, deepest: int | None) -> bytes:
-        """Return as `get` does; `deepest` is for chunks that others need, as for `unframe`."""
-        return self._first(key, deepest)[2]
+    def _first(self, key: Key, left: int, failed: set[Key]) -> tuple[bytes, bytes, bytes]:
+        """Return header, stored bytes and contents from the first place where it is sound.
 
-    def _first(self, key: Key, deepest: int | None) -> tuple[bytes, bytes, bytes]:
-        """Return header, stored bytes and contents from the first place where it is sound."""
+        It may need `left` other chunks, one after the other, and none of those that failed.
+        """
         damage: ChunkDamaged | None = None
         for place in self._lookup.candidates(key):
             try:
-                return self._verified(key, place, deepest)
+                return self._verified(key, place, left, failed)
             except FileNotFoundError:
                 continue  # the pack has been put together with others meanwhile
             except ChunkDamaged as error:
@@ -107,7 +106,7 @@ class PackReader:
 
         What it needs besides, as `framing.references` tells, is verified with it. Raises as `get`.
         """
-        return self._first(key, None)[:2]
+        return self._first(key, LONGEST_CHAIN, set())[:2]
 
     def prefer(self, runid: str) -> None:
         """Look for chunks among those of this run first: most of what it needs is there."""
@@ -127,19 +126,29 @@ class PackReader:
             while self._open:
                 os.close(self._open.popitem()[1])
 
-    def fetch(self, key: Key, deepest: int) -> bytes:
+    def fetch(self, key: Key, left: int) -> bytes:
         """Return a chunk that another one needs, for `unframe`; raise `ChunkDamaged`."""
+        return self._fetch(key, left, set())
+
+    def _fetch(self, key: Key, left: int, failed: set[Key]) -> bytes:
+        # Each chunk fails once: where there are copies, there would be many ways to it.
+        if key in failed:
+            raise ChunkDamaged(f"it needs the chunk {address_of(key)}, which is damaged")
         try:
-            return self._get(key, deepest)
+            return self._first(key, left, failed)[2]
         except ChunkDamaged as error:
+            failed.add(key)
             # Whoever needs it adds the advice.
             raise ChunkDamaged(str(error).removesuffix(_ADVICE)) from error
         except ChunkMissing as error:
+            failed.add(key)
             raise ChunkDamaged(
                 f"it needs the chunk {address_of(key)}, which is not there"
             ) from error
 
-    def _verified(self, key: Key, place: Place, deepest: int | None) -> tuple[bytes, bytes, bytes]:
+    def _verified(
+        self, key: Key, place: Place, left: int, failed: set[Key]
+    ) -> tuple[bytes, bytes, bytes]:
         """Return header, stored bytes and contents from one place, verified.
 
         Raises `ChunkDamaged` naming it, or FileNotFoundError where the pack is gone.
@@ -149,12 +158,11 @@ class PackReader:
             header = parse_header(head)
             if header.key != key:
                 raise ChunkDamaged(f"another chunk, {header.address}, is there")
-            if header.raw_length > _memory():
+            if header.raw_length > memory_bytes():
                 raise ChunkDamaged("it has more bytes than this machine has memory")
             body = self._pread(place.pack, header.stored_length, place.offset + HEADER_SIZE)
-            if deepest is not None:
-                check_depth(header, body, deepest)
-            return head, body, unframe(header, body, self.fetch)
+            fetch = functools.partial(self._fetch, failed=failed)
+            return head, body, unframe(header, body, fetch, left)
         except FileNotFoundError:
             raise
         except (ChunkDamaged, OSError) as error:
