@@ -157,6 +157,14 @@ class Span:
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
+def encode_nodes(
+    nodes: list[Any],
+    node_type: type,
+    id_type: type,
+    shape: Callable[[Any], int],
+    other: Callable[[Any], str],
+    /,
+) -> bytes: ...
 @final
 class Walker:
     objects: list[Any]
@@ -180,6 +188,7 @@ class Walker:
         /,
     ) -> bool: ...
 
+@final
 class TensorReader:
     def __new__(cls, parts: dict[str, Any], exchange: Any, /) -> TensorReader: ...
     def __call__(self, walk: Any, tensor: Any, plan: Any, /) -> Any: ...

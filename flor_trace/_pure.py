@@ -1,6 +1,7 @@
 """The table of the hot functions in Python: the reference for ``flor_trace._native``."""
 
 from flor_trace._pure_columns import Columns
+from flor_trace._pure_document import encode_nodes
 from flor_trace._pure_frames import UNBOUND, frames, read_generator, write_generator
 from flor_trace._pure_handler import set_handler
 from flor_trace._pure_hash import digest, digest_many
@@ -30,6 +31,7 @@ __all__ = [
     "digest",
     "digest_many",
     "discard",
+    "encode_nodes",
     "frames",
     "join_planes",
     "pack_numbers",

@@ -1,4 +1,5 @@
 /* The table of what `flor_trace._native` holds. */
+#include "document.h"
 #include "frames.h"
 #include "generators.h"
 #include "hash.h"
@@ -67,6 +68,7 @@ module_exec(PyObject *module)
         || flor_add_hash(module) < 0
         || flor_add_tensors(module) < 0
         || flor_add_walk(module) < 0
+        || flor_add_document(module) < 0
         || flor_add_pack(module) < 0
         || flor_add_planes(module) < 0) {
         return -1;

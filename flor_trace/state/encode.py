@@ -8,6 +8,7 @@ import marshal
 import math
 from collections.abc import Sequence
 
+from flor_trace._speedups import encode_nodes
 from flor_trace.errors import CaptureError, StoreFormatError
 from flor_trace.hints import Any, Final
 from flor_trace.state.graph import Graph, Node, NodeId, Payload, Ref, node_ids
@@ -29,30 +30,43 @@ def encode(graph: Graph, addresses: Sequence[Address]) -> bytes:
             f"{len(addresses)} addresses were given for {len(graph.leaves)} buffers; every buffer "
             "has to be stored before the graph is encoded."
         )
-    shapes: dict[bytes, int] = {}
-    table: list[Any] = []
-    nodes = [_node(node, shapes, table) for node in graph.nodes]
-    document = {
+    shapes = _Shapes()
+    nodes = encode_nodes(graph.nodes, Node, NodeId, shapes.number, _json_of)
+    head = {
         "format": FORMAT,
         "version": VERSION,
         "roots": [[name, _ref(ref)] for name, ref in graph.roots.items()],
-        "shapes": table,
-        "nodes": nodes,
-        "leaves": list(addresses),
+        "shapes": shapes.table,
     }
-    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode("ascii")
+    # The head's brace stays open for the rest; nodes are most of it, and written in C.
+    parts = (_json(head)[:-1], b',"nodes":', nodes, b',"leaves":', _json(list(addresses)), b"}")
+    return b"".join(parts)
 
 
-def _node(node: Node, shapes: dict[bytes, int], table: list[Any]) -> list[Any]:
-    # Most nodes share kind, type, payload and names with many others: those go into a table.
-    shape = (node.kind, node.type_name, node.payload, node.names)
-    key = marshal.dumps(shape, 2)
-    number = shapes.get(key)
-    if number is None:
-        number = shapes[key] = len(table)
-        table.append([node.kind, node.type_name, _payload(node.payload), list(node.names)])
-    children = [c if type(c) in _AS_IS else _ref(c) for c in node.children]
-    return [number, node.leaf, *children]
+class _Shapes:
+    """Most nodes share kind, type, payload and names with many others: those go into a table."""
+
+    def __init__(self) -> None:
+        self.table: list[Any] = []
+        self._known: dict[bytes, int] = {}
+
+    def number(self, node: Node) -> int:
+        """Return the place of what the node shares with others."""
+        key = marshal.dumps((node.kind, node.type_name, node.payload, node.names), 2)
+        number = self._known.get(key)
+        if number is None:
+            number = self._known[key] = len(self.table)
+            payload = _payload(node.payload)
+            self.table.append([node.kind, node.type_name, payload, list(node.names)])
+        return number
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def _json_of(ref: Ref) -> str:
+    return json.dumps(_ref(ref), separators=(",", ":"), allow_nan=False)
 
 
 _AS_IS: Final = frozenset({str, bool, type(None)})

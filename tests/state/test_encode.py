@@ -8,10 +8,14 @@ import random
 
 import pytest
 
+from flor_trace import _pure_document
+from flor_trace._speedups import encode_nodes
 from flor_trace.errors import CaptureError, StoreFormatError
+from flor_trace.state import encode as encoding
 from flor_trace.state.capture import capture
 from flor_trace.state.encode import decode, encode
 from flor_trace.state.graph import Graph, Node
+from flor_trace.types import Address
 
 SAMPLE = {
     "local:x": [1, -0.0, math.inf, 1 << 100, "é\ud800", b"\x00\xff", 1 - 2j, ..., None, True],
@@ -33,6 +37,41 @@ def test_equal_graphs_give_equal_bytes():
     one = capture({"x": [1, {"a": [2.5]}, "b"]})
     two = capture({"x": [1, {"a": [2.5]}, "b"]})
     assert encode(one, []) == encode(two, [])
+
+
+CHILDREN = [
+    *(0, -1, 1 << 63, -(1 << 63), (1 << 63) - 1, -(1 << 63) - 1, 10**25, True, False, None, ...),
+    *(0.0, -0.0, 1.0, 1e16, 1e-7, 5e-324, 1.7976931348623157e308, 0.1, 123456789.123, 1e22),
+    *(math.inf, -math.inf, math.nan, 1j, complex(math.nan, -0.0)),
+    *("", "a", 'q"', "b\\", "\n", "\x1f", "\x7f", "~ ", "é", "\ud800", "日本", "\U0001f600", "\0"),
+    *(b"", b"\0\xff"),
+]
+
+
+def test_the_bytes_are_what_json_makes_of_the_document():
+    graph = capture({"x": [*CHILDREN, *map(str, range(600))], **SAMPLE, "y": [(1,), [[]], {2}]})
+    for part in (graph, capture({f"n{n}": [child, []] for n, child in enumerate(CHILDREN)})):
+        data = encode(part, [Address(f"{n:048x}") for n in range(len(part.leaves))])
+        assert json.dumps(json.loads(data), separators=(",", ":")).encode() == data
+
+
+def test_both_twins_write_the_same_bytes(monkeypatch):
+    graph = capture({"x": [[child, object] for child in CHILDREN], "y": [set(), {}, {"a": 1}]})
+    numbered = Graph({}, [Node("tensor", "a:b", (n,), [n]) for n in range(2000)] * 2, [])
+    for each in (graph, numbered):
+        ours = encode(each, [Address("0")] * len(each.leaves))
+        with monkeypatch.context() as patch:
+            patch.setattr(encoding, "encode_nodes", _pure_document.encode_nodes)
+            assert encode(each, [Address("0")] * len(each.leaves)) == ours
+
+
+@pytest.mark.parametrize("way", [encode_nodes, _pure_document.encode_nodes])
+def test_what_cannot_be_plain_data_is_refused(monkeypatch, way):
+    monkeypatch.setattr(encoding, "encode_nodes", way)
+    with pytest.raises(CaptureError, match="among the plain data"):
+        encode(Graph({}, [Node("list", "a:b", None, [object()])], []), [])
+    with pytest.raises(CaptureError, match="among the plain data"):
+        encode(Graph({}, [Node("list", "a:b", {1})], []), [])
 
 
 @pytest.mark.parametrize("other", [[True], [1.0], ["1"], [[1]], [(1,)]])
