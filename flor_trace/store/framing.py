@@ -33,15 +33,17 @@ KEY_SIZE = 24
 
 #: Parts are chunks of so many bytes; the last one has what is left.
 BLOCK = 1 << 20
-#: A difference may need so many other chunks, one after the other.
+#: A difference may need so many other chunks of its writer, one after the other.
 DEEPEST = 8
+#: Reading may need more, as a store can have another writer's form of a chunk.
+LONGEST_CHAIN = 50
 _BASE = struct.Struct(f"<B{KEY_SIZE}s")
 
 _ADDRESS = re.compile(r"(0|[1-9][0-9]{0,18})-([0-9a-f]{32})", re.ASCII)
 
 Buffer = bytes | bytearray | memoryview
 
-#: Gets a chunk that another one needs, given how many more that one may need in turn.
+#: Gets a chunk that another one needs, given how many more, one after the other, that may need.
 Fetch = Callable[[Key, int], bytes]
 
 
@@ -157,17 +159,17 @@ def references(header: Header, body: bytes | memoryview) -> list[Key]:
     Raises `ChunkDamaged` if those cannot be. What the chunks need in turn is not among them.
     """
     if header.codec == DIFFERENCE:
-        return [_parse_base(header, body)[1]]
+        return [_parse_base(header, body)]
     return _parse_parts(header, body) if header.codec == PARTS else []
 
 
-def _parse_base(header: Header, body: bytes | memoryview) -> tuple[int, Key]:
+def _parse_base(header: Header, body: bytes | memoryview) -> Key:
     if len(body) < _BASE.size:
         raise ChunkDamaged("the difference does not say from what")
     depth, key = _BASE.unpack_from(body)
     if not 1 <= depth <= DEEPEST or length_of(key) != header.raw_length:
         raise ChunkDamaged("it cannot be a difference from what it says")
-    return depth, Key(key)
+    return Key(key)
 
 
 def _parse_parts(header: Header, body: bytes | memoryview) -> list[Key]:
@@ -180,17 +182,18 @@ def _parse_parts(header: Header, body: bytes | memoryview) -> list[Key]:
     return keys
 
 
-def unframe(header: Header, body: bytes, fetch: Fetch | None = None) -> bytes:
+def unframe(
+    header: Header, body: bytes, fetch: Fetch | None = None, left: int = LONGEST_CHAIN
+) -> bytes:
     """Return the contents of a chunk, verified; raise `ChunkDamaged` with the reason.
 
     No byte is given out before the length and the digest are known to be right, and no more than
     the raw length is ever allocated, once for each chunk that a difference needs. `fetch` gets the
-    other chunks that are needed, and raises what it likes; it must refuse chunks of parts, and
-    differences of a depth that is greater than the number it is given.
+    other chunks that are needed, of which there may be `left`, one after the other.
     """
     if len(body) != header.stored_length:
         raise ChunkDamaged(f"{len(body)} bytes are there instead of {header.stored_length}")
-    data = _decode(header, body, fetch or _fetch_nothing)
+    data = _decode(header, body, fetch or _fetch_nothing, left)
     if len(data) != header.raw_length:
         raise ChunkDamaged(f"it has {len(data)} bytes instead of {header.raw_length}")
     if digest(data) != header.digest:
@@ -198,28 +201,23 @@ def unframe(header: Header, body: bytes, fetch: Fetch | None = None) -> bytes:
     return data
 
 
-def check_depth(header: Header, body: bytes, deepest: int) -> None:
-    """Raise `ChunkDamaged` for a chunk that another with so many below it cannot need."""
-    if header.codec == PARTS or (header.codec == DIFFERENCE and body[:1] > bytes([deepest])):
-        raise ChunkDamaged(f"the chunk {header.address}, which it needs, needs too many others")
-
-
-def _fetch_nothing(key: Key, deepest: int) -> bytes:
+def _fetch_nothing(key: Key, left: int) -> bytes:
     raise ChunkDamaged(f"it needs the chunk {address_of(key)}, which is not at hand")
 
 
-def _decode(header: Header, body: bytes, fetch: Fetch) -> bytes:
+def _decode(header: Header, body: bytes, fetch: Fetch, left: int) -> bytes:
     if header.codec == RAW:
         return body
     if header.codec == ZSTD:
         return decompress(body, header.raw_length)
     if header.codec == PLANES:
         return planes.join(memoryview(body), header.raw_length, None)
+    if not left:
+        raise ChunkDamaged("it needs too many others, one after the other")
     if header.codec == DIFFERENCE:
-        depth, key = _parse_base(header, body)
-        base = fetch(key, depth - 1)
+        base = fetch(_parse_base(header, body), left - 1)
         return planes.join(memoryview(body)[_BASE.size :], header.raw_length, base)
     whole = BytesIO(bytes(header.raw_length))
     for key in _parse_parts(header, body):
-        whole.write(fetch(key, DEEPEST))
+        whole.write(fetch(key, left - 1))
     return whole.getvalue()

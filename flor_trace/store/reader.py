@@ -28,6 +28,7 @@ from flor_trace.types import Address
 
 _MOST_OPEN = 16
 
+_NEEDED = "one that it needs cannot be read. "
 _ADVICE = (
     ". Restore the pack from a copy, or leave out the checkpoints that need it, which "
     "`flor_trace fsck --data` lists."
@@ -138,8 +139,9 @@ class PackReader:
             return self._first(key, left, failed)[2]
         except ChunkDamaged as error:
             failed.add(key)
-            # Whoever needs it adds the advice.
-            raise ChunkDamaged(str(error).removesuffix(_ADVICE)) from error
+            # Of a chain the two ends are named, and the advice is given once.
+            end = str(error).removesuffix(_ADVICE).rpartition(_NEEDED)[2]
+            raise ChunkDamaged(_NEEDED + end) from error
         except ChunkMissing as error:
             failed.add(key)
             raise ChunkDamaged(

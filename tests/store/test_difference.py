@@ -295,18 +295,18 @@ def test_references_of_a_difference_need_only_its_beginning() -> None:
 @pytest.mark.parametrize("depth", [0, DEEPEST + 1, 255])
 def test_a_depth_that_cannot_be_is_refused(depth: int) -> None:
     with pytest.raises(ChunkDamaged, match="cannot be a difference"):
-        unframe(*difference(depth), lambda key, deepest: OLD)
+        unframe(*difference(depth), lambda key, left: OLD)
 
 
 def test_a_base_of_another_length_is_refused() -> None:
     other = as_base(OLD[:-4]).key
     with pytest.raises(ChunkDamaged, match="cannot be a difference"):
-        unframe(*difference(key=other), lambda key, deepest: OLD[:-4])
+        unframe(*difference(key=other), lambda key, left: OLD[:-4])
 
 
 def test_another_base_than_the_right_one_is_found_out_by_the_digest() -> None:
     with pytest.raises(ChunkDamaged, match="digest"):
-        unframe(*difference(), lambda key, deepest: NEW)
+        unframe(*difference(), lambda key, left: NEW)
 
 
 def test_without_others_at_hand_a_difference_cannot_be_read() -> None:
@@ -342,12 +342,42 @@ def test_a_chunk_that_needs_itself_is_refused(store: Store) -> None:
         PackReader(store).get(address_of(one))
 
 
-def test_a_chain_deeper_than_it_says_is_refused(store: Store) -> None:
-    keys = [Key(bytes([n]) * 16 + as_base(OLD).key[16:]) for n in range(4)]
-    write_pack(store, "run", [forged(keys[n], 2, keys[n + 1]) for n in range(3)])
+def links(count: int) -> tuple[list[Key], list[bytes], list[Encoded]]:
+    """A chain of differences, each of which says that it needs one other chunk."""
+    versions = chain(OLD, count)
+    keys = [key_for(memoryview(each)) for each in versions]
+    found = [encoding.raw(memoryview(OLD), keys[0])]
+    for data, old in zip(versions[1:], versions, strict=False):
+        view, encoder = memoryview(data), Encoder()
+        one = encoder.encode(view, key_for(view), Numbers.among(view), as_base(old), 0)
+        found.append(one._replace(body=[b"".join(one.body)]))
+    return keys, versions, found
 
-    with pytest.raises(ChunkDamaged, match="needs too many others"):
-        PackReader(store).get(address_of(keys[0]))
+
+def test_a_chain_of_several_writers_may_be_longer_than_that_of_one(store: Store) -> None:
+    keys, versions, found = links(30)
+    write_pack(store, "run", found)
+
+    assert PackReader(store).get(address_of(keys[-1])) == versions[-1]
+
+
+def test_a_chain_without_end_is_refused(store: Store) -> None:
+    keys, _, found = links(framing.LONGEST_CHAIN + 3)
+    write_pack(store, "run", found)
+
+    with pytest.raises(ChunkDamaged, match="needs too many others") as damage:
+        PackReader(store).get(address_of(keys[-1]))
+    assert len(str(damage.value)) < 1000
+    assert PackReader(store).get(address_of(keys[-3]))
+
+
+def test_many_copies_of_a_damaged_chain_are_each_tried_once(store: Store) -> None:
+    keys, _, found = links(40)
+    for name in ("a", "b", "c"):
+        write_pack(store, name, found[1:])  # 3 ** 39 ways to what is not there
+
+    with pytest.raises(ChunkDamaged, match=f"{address_of(keys[0])}, which is not there"):
+        PackReader(store).get(address_of(keys[-1]))
 
 
 def test_a_missing_base_is_named(store: Store) -> None:

@@ -326,10 +326,10 @@ def test_parts_of_other_lengths_are_refused(lengths: tuple[int, int]) -> None:
     header = parse_header(header_for(framing.PARTS, key, len(body)))
 
     with pytest.raises(ChunkDamaged, match=r"part \d has \d+ bytes"):
-        unframe(header, body, lambda key, deepest: bytes(framing.length_of(key)))
+        unframe(header, body, lambda key, left: bytes(framing.length_of(key)))
 
 
-def test_a_part_that_is_itself_in_parts_is_refused(store: Store) -> None:
+def test_a_chunk_that_is_its_own_part_is_refused(store: Store) -> None:
     block = NOISE[:BLOCK]
     key = key_for(memoryview(block))
     write_pack(store, "run", [chunk_of_parts(key, key)])
@@ -391,7 +391,7 @@ def test_more_bytes_than_there_is_memory_are_refused_before_anything_is_read(
 
 
 def test_the_memory_of_the_machine_is_known() -> None:
-    assert 1 << 28 < reader._memory() < 1 << 63
+    assert 1 << 28 < reader.memory_bytes() < 1 << 63
 
 
 # -- packs of the first format -----------------------------------------------------------------
