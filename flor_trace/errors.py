@@ -16,6 +16,7 @@
     │   ├── ChunkMissing
     │   └── ChunkDamaged
     ├── JournalDamaged
+    ├── RemoteError             a place that runs are pushed to or pulled from
     ├── SnapshotError           git could not save or give back the code
     ├── RewriteError            a code object could not be rewritten soundly
     ├── CaptureError            the state could not be captured
@@ -93,6 +94,10 @@ class ChunkDamaged(StoreError):
 
 class JournalDamaged(StoreError):
     """A journal does not begin with a readable header."""
+
+
+class RemoteError(FlorTraceError):
+    """A place that runs are pushed to or pulled from cannot be used, or holds nonsense."""
 
 
 class SnapshotError(FlorTraceError):

@@ -20,6 +20,8 @@ COMMANDS = {
     "show": "show one run: configuration, loops, checkpoints, what was lost",
     "replay": "ask recorded runs a new question",
     "pivot": "print logged and replayed values as a table",
+    "push": "bring runs with their checkpoints to a URL",
+    "pull": "bring runs with their checkpoints from a URL",
     "repair": "store again what was damaged or lost, by executing old code up to it",
     "doctor": "say what works here, what does not, and why",
 }
