@@ -12,6 +12,7 @@ import sys
 from _thread import RLock
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from operator import attrgetter
 
 from flor_trace._speedups import addresses, discard, populate
 from flor_trace.hints import Final
@@ -28,6 +29,11 @@ _MOST_MAPPINGS = 4
 
 #: All generations together may have so much beyond twice what the largest needs.
 SLACK: Final = 64 << 20
+
+
+#: What Linux calls MADV_WIPEONFORK and MADV_HUGEPAGE.  In a child the memory is wiped and not
+#: missing: its own must not get in the place of what it unmaps when it lets go of our objects.
+_ADVICE: Final = (18, 14) if sys.platform == "linux" else ()
 
 
 def rounded(size: int, to: int) -> int:
@@ -53,11 +59,9 @@ class _Mapping:
         self.size = rounded(size, HUGE)
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
         memory = mmap.mmap(-1, self.size + HUGE, flags=flags)
-        # Wiped and not missing there: the child's own memory must not get in the place of what the
-        # child will unmap when it lets go of our objects.
-        for advice in ("MADV_WIPEONFORK", "MADV_HUGEPAGE"):
-            with suppress(AttributeError, OSError):  # the system has no such thing
-                memory.madvise(getattr(mmap, advice))
+        for advice in _ADVICE:
+            with suppress(OSError):  # an older system has no such thing
+                memory.madvise(advice)
         (start,) = addresses([memory])
         skipped = rounded(start, HUGE) - start
         self.view = memoryview(memory)[skipped : skipped + self.size]
@@ -100,6 +104,9 @@ class Generation:
             if found is not None:
                 return found
         return None
+
+
+_size = attrgetter("size")
 
 
 class Hold:
@@ -150,12 +157,12 @@ class Pool:
     @property
     def behind(self) -> bool:
         """Whether all the generations that there may be are needed."""
-        return self._free() is None and not self._may_add()
+        return self._free() is None and not self._may_add() and self._unkept() is None
 
     def begin(self, hold: Hold) -> Generation | None:
         """Return a generation that nobody needed, and that `hold` keeps; None if there is none."""
         with self._lock:
-            generation = self._available()
+            generation = self._available() or self._given_up()
             if generation is None:
                 return None
             if len(generation.mappings) > _MOST_MAPPINGS:
@@ -171,13 +178,23 @@ class Pool:
     def reserve(self, generation: Generation, sizes: Sequence[int]) -> list[memoryview] | None:
         """Return room for as many bytes each, or None when that would be too much memory."""
         with self._lock:
-            found = [generation.take(size) for size in sizes]
-            lacking = [n for n, room in enumerate(found) if room is None]
-            if lacking:
-                if not self._add(generation, sum(rounded(sizes[n], LINE) for n in lacking)):
-                    return None
-                for n in lacking:
-                    found[n] = generation.take(sizes[n])
+            is_new = generation.used == 0
+            found = self._reserved(generation, sizes)
+            if found is None and is_new:  # pieces that are too small may be what is too much
+                for mapping in generation.mappings:
+                    mapping.used = 0
+                self._make_room(generation, 0)
+                found = self._reserved(generation, sizes)
+            return found
+
+    def _reserved(self, generation: Generation, sizes: Sequence[int]) -> list[memoryview] | None:
+        found = [generation.take(size) for size in sizes]
+        lacking = [n for n, room in enumerate(found) if room is None]
+        if lacking:
+            if not self._add(generation, sum(rounded(sizes[n], LINE) for n in lacking)):
+                return None
+            for n in lacking:
+                found[n] = generation.take(sizes[n])
         return [room for room in found if room is not None]
 
     def keep(self, generation: Generation, number: int, hold: Hold) -> bool:
@@ -199,21 +216,27 @@ class Pool:
 
     def tend(self) -> None:
         """Give back what is not needed, and have memory ready for the next; for the background."""
+        mappings, number, generation = self._prepared()
         for mapping in self._unneeded():
             discard(mapping.view)
-        with self._lock:
-            generation = self._available()
-            if generation is None:
-                return
-            number, lacking = generation.number, max(self._needed) - generation.size
-            if lacking > 0:
-                self._add(generation, lacking)
-            mappings = list(generation.mappings)
         for mapping in mappings:
             while mapping.populated < mapping.size and generation.number == number:
                 start = mapping.populated
                 mapping.populated = min(start + STEP, mapping.size)
                 populate(mapping.view[start : mapping.populated])
+
+    def _prepared(self) -> tuple[list[_Mapping], int, Generation]:
+        """Return the mappings of the next generation: one that is large enough, if there may be."""
+        with self._lock:
+            generation = self._available()
+            if generation is None:
+                return [], -1, Generation()
+            needed = max(self._needed)
+            if len(generation.mappings) > 1 or generation.size < needed:
+                self._dropped += generation.mappings
+                generation.mappings, generation.number = [], -1
+                self._add(generation, needed)
+            return list(generation.mappings), generation.number, generation
 
     def close(self) -> None:
         """Have no memory any more, as soon as nobody needs what is in it."""
@@ -224,24 +247,46 @@ class Pool:
         """Forget generations that are larger than the last checkpoints needed; return mappings."""
         with self._lock:
             enough = self._enough()
+            while self.size > enough and (generation := self._free() or self._unkept()) is not None:
+                self._drop(generation)
             dropped, self._dropped = self._dropped, []
-            while self.size > enough and (generation := self._free()) is not None:
-                self._generations.remove(generation)
-                generation.number = -1
-                dropped += generation.mappings
             return dropped
 
+    def _drop(self, generation: Generation) -> None:
+        self._generations.remove(generation)
+        generation.number = -1
+        self._dropped += generation.mappings
+        if generation is self._latest:
+            self._latest = None
+
     def _available(self) -> Generation | None:
+        """Return what the next checkpoint may be copied to while all that is kept stays."""
         generation = self._free()
         if generation is None and self._may_add():
             generation = Generation()
             self._generations.append(generation)
         return generation
 
+    def _given_up(self) -> Generation | None:
+        """Return what the next checkpoint may be copied to if it is compared with nothing."""
+        generation = self._unkept()
+        if generation is None:
+            return None
+        if self.size <= self._enough():
+            self._latest = None
+            return generation
+        self._drop(generation)
+        return self._available()
+
     def _free(self) -> Generation | None:
-        """Return the largest generation that nobody needs, nor the next checkpoint."""
+        """Return a generation that nobody needs, nor the next checkpoint: the fittest."""
         free = [g for g in self._generations if not g.holds and g is not self._latest]
-        return max(free, key=lambda generation: generation.size, default=None)
+        enough = [g for g in free if g.size >= self._needed[1]]
+        return min(enough, key=_size, default=None) or max(free, key=_size, default=None)
+
+    def _unkept(self) -> Generation | None:
+        """Return the latest generation if only the next checkpoint is to be compared with it."""
+        return self._latest if self._latest is not None and not self._latest.holds else None
 
     def _may_add(self) -> bool:
         return self.size + self._needed[1] <= self._enough()
@@ -251,10 +296,23 @@ class Pool:
         used = [generation.used for generation in self._generations if generation.holds]
         return 2 * max(needed, *self._needed, *used) + SLACK
 
+    def _make_room(self, generation: Generation, most: int) -> None:
+        """Give back, at once, what nothing was copied to: of this generation, then of others."""
+        unused = [mapping for mapping in generation.mappings if not mapping.used]
+        generation.mappings = [mapping for mapping in generation.mappings if mapping.used]
+        self._dropped += unused
+        while self.size > most and (other := self._free()) is not None:
+            self._drop(other)
+        for mapping in self._dropped:
+            discard(mapping.view)
+        self._dropped = []
+
     def _add(self, generation: Generation, size: int) -> bool:
         """Give a generation another mapping; False if that is not to be had."""
         size = rounded(size, HUGE)
         most = min(self._most, self._enough(generation.used + size))
+        if self.size + size > most:
+            self._make_room(generation, most - size)
         if self.size + size > most or size > self._spare():
             return False
         try:
