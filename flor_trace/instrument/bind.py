@@ -8,7 +8,6 @@ from types import CodeType
 from flor_trace.instrument.change import TreeChange, compile_plain
 from flor_trace.instrument.markers import QUESTIONS, Marks, Never, Reached
 from flor_trace.instrument.places import NOWHERE, Places, find_places
-from flor_trace.instrument.spots import read_spot
 from flor_trace.records import dataclass, field
 from flor_trace.types import Control, Hooks, ModuleInfo
 
@@ -88,6 +87,8 @@ class _Binder:
         if part == "site":
             return self._site(loop)
         if part == "spot":
+            from flor_trace.instrument.spots import read_spot  # noqa: PLC0415 - it needs ast
+
             return Reached(self.hooks.spot(read_spot(self.info.module, name)))
         control = self._control(loop)
         return Never() if control is None else QUESTIONS[part](control, name)
