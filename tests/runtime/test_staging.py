@@ -5,6 +5,7 @@ import mmap
 import os
 import sys
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def test_rooms_have_their_sizes_are_aligned_and_do_not_overlap(pool):
     starts = staging.addresses(rooms)
     assert {at % LINE for at in starts} == {0}
     ends = sorted((at, at + size) for at, size in zip(starts, sizes, strict=True) if size)
-    assert all(end <= after for (_, end), (after, _) in zip(ends, ends[1:], strict=False))
+    assert all(end <= after for (_, end), (after, _) in pairwise(ends))
     for n, room in enumerate(rooms):
         room[:] = bytes([n + 1]) * len(room)
     assert [set(room) for room in rooms] == [{1}, set(), {3}, {4}, {5}, {6}]

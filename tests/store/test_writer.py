@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,7 +17,7 @@ from flor_trace.errors import StoreError, StoreNotWritable
 from flor_trace.store import writer as writer_module
 from flor_trace.store.layout import Store, open_store
 from flor_trace.store.packs import PackReader, PackWriter
-from flor_trace.store.writer import BackgroundWriter, Failure
+from flor_trace.store.writer import BackgroundWriter, Commit, Failure, Job
 from flor_trace.types import Address
 
 ROOT = str(Path(__file__).parents[2])
@@ -479,3 +480,188 @@ def test_work_given_while_python_shuts_down_is_done(tmp_path: Path, extra: list[
 def test_a_writer_with_a_bad_name_is_refused_at_once(store: Store) -> None:
     with pytest.raises(StoreError):
         BackgroundWriter(store, "../run", on_error=print)
+
+
+class Checkpoint:
+    """Of which the parts note that they were done, and wait if they are told to."""
+
+    def __init__(self, name: str, done: list[str], first: Gate | None = None) -> None:
+        self.name, self.done, self.first = name, done, first
+        self.fails = ""
+
+    def part(self, what: str) -> Job:
+        def job(packs: PackWriter) -> None:
+            if what == "chunk 0" and self.first is not None:
+                self.first(packs)
+            if what == self.fails:
+                raise StoreError(f"no {what}")
+            if what == "manifest":
+                packs.put(f"{self.name}".encode() * 20)
+            self.done.append(f"{self.name} {what}")
+
+        return job
+
+    @property
+    def commit(self) -> Commit:
+        chunks = [self.part(f"chunk {n}") for n in range(2)]
+        return Commit(chunks, self.part("manifest"), self.part("listed"))
+
+
+@pytest.fixture
+def noted(writer: BackgroundWriter, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was done, the flushes among it."""
+    done: list[str] = []
+    flush = PackWriter.flush
+
+    def noting(packs: PackWriter) -> None:
+        done.append("flush")
+        flush(packs)
+
+    monkeypatch.setattr(PackWriter, "flush", noting)
+    return done
+
+
+def test_checkpoints_that_wait_are_made_durable_together(
+    writer: BackgroundWriter, noted: list[str]
+) -> None:
+    gate = Gate()
+    assert writer.commit(Checkpoint("a", noted, gate).commit, 10)
+    assert gate.begun.wait(10)
+    for name in "bc":
+        assert writer.commit(Checkpoint(name, noted).commit, 10)
+    gate.may_end.set()
+    assert writer.drain(timeout=10)
+
+    chunks = [f"{name} chunk {n}" for name in "abc" for n in range(2)]
+    manifests, listed = ([f"{name} {what}" for name in "abc"] for what in ("manifest", "listed"))
+    assert noted == [*chunks, "flush", *manifests, "flush", *listed]
+    assert writer.queued_bytes == 0
+
+
+def test_memory_of_a_checkpoint_is_free_as_soon_as_its_chunks_are_put(
+    writer: BackgroundWriter, noted: list[str]
+) -> None:
+    gates = Gate(), Gate()
+    for name, gate in zip("ab", gates, strict=True):
+        writer.commit(Checkpoint(name, noted, gate).commit, 500)
+    assert writer.queued_bytes == 1000
+    gates[0].may_end.set()
+    assert gates[1].begun.wait(10)
+
+    assert writer.queued_bytes == 500
+    assert "flush" not in noted
+    gates[1].may_end.set()
+    assert writer.drain(timeout=10)
+
+
+def test_other_jobs_keep_their_place_among_checkpoints(
+    writer: BackgroundWriter, noted: list[str]
+) -> None:
+    gate = Gate()
+    writer.submit(gate, 0)
+    writer.commit(Checkpoint("a", noted).commit, 0)
+    writer.submit(lambda packs: noted.append("seed"), 0)
+    writer.commit(Checkpoint("b", noted).commit, 0)
+    gate.may_end.set()
+    assert writer.drain(timeout=10)
+
+    assert noted.index("a listed") < noted.index("seed") < noted.index("b chunk 0")
+    assert noted.count("flush") == 4
+
+
+@pytest.mark.parametrize("what", ["chunk 0", "chunk 1", "manifest", "listed"])
+def test_a_checkpoint_that_fails_leaves_the_others_of_its_group_alone(
+    writer: BackgroundWriter, noted: list[str], failures: list[Failure], what: str
+) -> None:
+    gate = Gate()
+    writer.submit(gate, 0)
+    checkpoints = [Checkpoint(name, noted) for name in "abc"]
+    checkpoints[1].fails = what
+    for each in checkpoints:
+        writer.commit(each.commit, 10)
+    gate.may_end.set()
+    assert writer.drain(timeout=10)
+
+    assert [each for each in noted if "listed" in each] == ["a listed", "c listed"]
+    assert [str(error) for error in failures] == [f"no {what}"]
+    assert writer.queued_bytes == 0
+    b = [each for each in noted if each.startswith("b")]
+    assert b == ["b chunk 0", "b chunk 1", "b manifest"][: ["chunk 0", "chunk 1", "manifest",
+                                                           "listed"].index(what)]  # fmt: skip
+
+
+@pytest.mark.parametrize("nth", [0, 1])
+def test_nothing_is_listed_that_is_not_durable(
+    writer: BackgroundWriter,
+    failures: list[Failure],
+    monkeypatch: pytest.MonkeyPatch,
+    nth: int,
+) -> None:
+    flushes = iter(range(9))
+
+    def flush(packs: PackWriter) -> None:
+        if next(flushes) == nth:
+            raise StoreNotWritable("the disk is gone")
+
+    monkeypatch.setattr(PackWriter, "flush", flush)
+    done: list[str] = []
+    gate = Gate()
+    writer.submit(gate, 0)
+    for name in "ab":
+        writer.commit(Checkpoint(name, done).commit, 10)
+    gate.may_end.set()
+    assert writer.drain(timeout=10)
+
+    assert len(failures) == 1
+    assert ("a manifest" in done) == (nth == 1)
+    assert not [each for each in done if "listed" in each]
+    assert writer.queued_bytes == 0
+
+
+def test_a_fork_stops_a_checkpoint_between_its_chunks(
+    writer: BackgroundWriter, noted: list[str]
+) -> None:
+    gate = Gate()
+    writer.commit(Checkpoint("a", noted, gate).commit, 10)
+    assert gate.begun.wait(10)
+    threading.Timer(0.1, gate.may_end.set).start()
+    writer.before_fork()
+
+    assert noted == ["a chunk 0"]
+    writer.after_fork()
+    writer.resume()
+    assert writer.drain(timeout=10)
+    assert noted[-1] == "a listed"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities on Linux only")
+def test_the_thread_goes_after_those_of_the_program(writer: BackgroundWriter) -> None:
+    found: list[int] = []
+    mine = os.getpriority(os.PRIO_PROCESS, 0)
+    writer.submit(lambda packs: found.append(os.getpriority(os.PRIO_PROCESS, 0)), 0)
+    writer.drain()
+
+    assert found == [min(mine + writer_module.NICE, 19)]
+    assert os.getpriority(os.PRIO_PROCESS, 0) == mine
+
+
+def test_the_time_that_is_taken_from_the_program_is_told(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[float] = []
+    writer = BackgroundWriter(store, "run", on_error=print, spent=told.append)
+    cores = SimpleNamespace(share=0.5, busy=False, work=nothing_to_do, rest=nothing_to_do)
+    monkeypatch.setattr(writer, "_cores", cores)
+
+    def work(packs: PackWriter) -> None:
+        end = time.thread_time() + 0.05
+        while time.thread_time() < end:
+            pass
+
+    writer.submit(work, 0)
+    assert writer.close(timeout=10)
+    assert 0.025 <= sum(told) < 0.04
+
+
+def nothing_to_do() -> None:
+    pass
