@@ -157,6 +157,13 @@ class Span:
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
+@final
+class Describer:
+    def __new__(cls, nodes: list[Any], /, *rest: Any) -> Describer: ...
+    def root(
+        self, first: object, tokens: dict[Any, Any], order: list[Any], vague: set[int], /
+    ) -> bytes: ...
+
 def encode_nodes(
     nodes: list[Any],
     node_type: type,

@@ -1,6 +1,7 @@
 """The table of the hot functions in Python: the reference for ``flor_trace._native``."""
 
 from flor_trace._pure_columns import Columns
+from flor_trace._pure_describer import Describer
 from flor_trace._pure_document import encode_nodes
 from flor_trace._pure_frames import UNBOUND, frames, read_generator, write_generator
 from flor_trace._pure_handler import set_handler
@@ -19,6 +20,7 @@ __all__ = [
     "AfterExec",
     "Before",
     "Columns",
+    "Describer",
     "LoopIter",
     "Memo",
     "Packer",

@@ -1,4 +1,5 @@
 /* The table of what `flor_trace._native` holds. */
+#include "describer.h"
 #include "document.h"
 #include "frames.h"
 #include "generators.h"
@@ -69,6 +70,7 @@ module_exec(PyObject *module)
         || flor_add_tensors(module) < 0
         || flor_add_walk(module) < 0
         || flor_add_document(module) < 0
+        || flor_add_describer(module) < 0
         || flor_add_pack(module) < 0
         || flor_add_planes(module) < 0) {
         return -1;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import marshal
 from collections.abc import Sequence
 
-from flor_trace._speedups import digest
+from flor_trace._speedups import Describer, digest
 from flor_trace.hints import Any, Final
 from flor_trace.state.graph import (
     LISTED,
@@ -62,7 +62,8 @@ def digest_roots(
     Values under a name in `ignore` (a variable, attribute or key) count by their type only.
     """
     pass_ = _Pass(graph, leaf_digests, ignore)
-    return {name: pass_.root(name, ref) for name, ref in graph.roots.items()}
+    describer = pass_.describer()
+    return {name: pass_.root(describer, name, ref) for name, ref in graph.roots.items()}
 
 
 def digest_state(
@@ -98,16 +99,20 @@ class _Pass:
         self._tokens: dict[NodeId, tuple[object, ...]] = {}
         self._vague: set[int] = set()
 
-    def root(self, name: str, ref: Ref) -> Digest:
+    def describer(self) -> Describer:
+        """Return what describes most nodes without Python; it is not kept here, a cycle else."""
+        return Describer(
+            self._graph.nodes, Node, NodeId, _BY_VALUE, PAIRED_KINDS, _COUNTS_AS, self._ignore,
+            self._digests, self._met, self._owners, self._token, self._leaf, self._describe,
+        )  # fmt: skip
+
+    def root(self, describer: Describer, name: str, ref: Ref) -> Digest:
         self._name = name
         self._order, self._tokens, self._vague = [], {}, set()
         if variable_name(name) in self._ignore:
             ref = self._blurred(ref)
-        out: list[object] = [self._token(ref, None) if type(ref) is NodeId else ref]
-        nodes = self._graph.nodes
-        for at in self._order:
-            self._describe(at, nodes[at], out)
-        return _digest(out)
+        first = self._token(ref, None) if type(ref) is NodeId else ref
+        return Digest(digest(describer.root(first, self._tokens, self._order, self._vague)))
 
     def _describe(self, at: NodeId, node: Node, out: list[object]) -> None:
         children = node.children

@@ -1,4 +1,4 @@
-"""Both walkers describe the same objects by the same nodes."""
+"""Both twins describe the same objects by the same nodes, and these by the same digests."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flor_trace import _pure_walk
+from flor_trace import _pure_describer, _pure_walk
 from flor_trace._speedups import Walker
 from flor_trace.errors import CaptureError
 from flor_trace.state import capture as capturing
+from flor_trace.state import digests as digesting
 from flor_trace.state.capture import capture
 from flor_trace.state.codecs.values import LONG
+from flor_trace.state.digests import digest_roots
 from flor_trace.state.encode import encode
 from flor_trace.state.graph import Graph, Node
-from flor_trace.types import Address
+from flor_trace.types import Address, Digest
 
 ROOT = "/home/someone/project"
 
@@ -42,7 +44,18 @@ def assert_same(monkeypatch, roots):
     for one, other in zip(ours.nodes, theirs.nodes, strict=True):
         assert repr(one) == repr(other)
         assert [type(child) for child in one.children] == [type(child) for child in other.children]
+    assert_same_digests(monkeypatch, ours)
     return ours
+
+
+def assert_same_digests(monkeypatch, graph):
+    """Both describers, with nothing and with some names to be ignored."""
+    leaves = [Digest(f"{n:016d}".encode()) for n in range(len(graph.leaves))]
+    for ignore in (frozenset(), frozenset({"a0", "n1", "a", "again", "exp_avg"})):
+        with monkeypatch.context() as patch:
+            patch.setattr(digesting, "Describer", _pure_describer.Describer)
+            expected = digest_roots(graph, leaves, ignore)
+        assert digest_roots(graph, leaves, ignore) == expected
 
 
 class Plain:
@@ -113,7 +126,7 @@ def holders(inner):
 @given(st.recursive(ATOMS, holders, max_leaves=60))
 def test_any_nest_of_containers_and_instances(value):
     with pytest.MonkeyPatch.context() as patch:
-        assert_same(patch, {"x": value, "again": [value, value]})
+        assert_same(patch, {"x": value, "again": [value, value], "text": "é\ud800", "big": 1 << 31})
 
 
 @pytest.mark.parametrize("length", [0, 1, 15, 16, 17, 31, 32, 64, 200])
