@@ -11,8 +11,9 @@ from typing import Literal
 
 from flor_trace.instrument.loops import FoundLoop, span
 from flor_trace.instrument.mark import for_location
-from flor_trace.instrument.verify import ALWAYS_JUMPS, FINAL, JUMPS, effect, exception_table
+from flor_trace.instrument.verify import ALWAYS_JUMPS, FINAL, JUMPS, effect
 from flor_trace.records import dataclass, field
+from flor_trace.state.instructions import exception_table
 from flor_trace.types import Span
 
 NOTHING_LEFT = "the compiler leaves nothing of its body by which a tracer could tell its iterations"

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import dis
 from bisect import bisect_left
-from collections.abc import Iterator
 from types import CodeType
 
 from flor_trace.errors import RewriteError
-from flor_trace.records import dataclass
+from flor_trace.state.instructions import Handler, exception_table
 
 FINAL = frozenset({"RETURN_VALUE", "RETURN_CONST", "RAISE_VARARGS", "RERAISE"})
 ALWAYS_JUMPS = frozenset({"JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT"})
 JUMPS = frozenset(dis.hasjrel) | frozenset(dis.hasjabs)
 _DEPTH_AT_RETURN = {"RETURN_VALUE": 1, "RETURN_CONST": 0}
-
-
-@dataclass(frozen=True, slots=True)
-class _Handler:
-    start: int
-    end: int
-    target: int
-    depth: int
-    lasti: bool
 
 
 class _Check:
@@ -51,9 +41,9 @@ class _Check:
             extended.clear()
             self.steps.append(step)
 
-    def _handlers(self) -> list[_Handler | None]:
+    def _handlers(self) -> list[Handler | None]:
         """Return the handler that covers each step."""
-        found: list[_Handler | None] = [None] * len(self.steps)
+        found: list[Handler | None] = [None] * len(self.steps)
         offsets = [step.offset for step in self.steps]
         for handler in exception_table(self.code):
             begin = bisect_left(offsets, handler.start)
@@ -120,29 +110,6 @@ def effect(step: dis.Instruction) -> int:
         return 1
     arg = step.arg if step.opcode >= dis.HAVE_ARGUMENT else None
     return dis.stack_effect(step.opcode, arg, jump=False)
-
-
-def exception_table(code: CodeType) -> Iterator[_Handler]:
-    """Yield the ranges of the exception table, in bytes of code.
-
-    Read here, by the format that ``Objects/exception_handling_notes.txt`` of CPython describes,
-    because the reader in `dis` is private.
-    """
-    table = iter(code.co_exceptiontable)
-    for first in table:
-        start = _varint(first, table) * 2
-        length = _varint(next(table), table) * 2
-        target = _varint(next(table), table) * 2
-        packed = _varint(next(table), table)
-        yield _Handler(start, start + length, target, packed >> 1, bool(packed & 1))
-
-
-def _varint(first: int, rest: Iterator[int]) -> int:
-    value, byte = first & 63, first
-    while byte & 64:
-        byte = next(rest)
-        value = value << 6 | byte & 63
-    return value
 
 
 def verify(code: CodeType) -> None:

@@ -8,7 +8,7 @@ import pytest
 from bytecode import Bytecode
 
 from flor_trace.instrument.safecode import Parts
-from flor_trace.instrument.verify import exception_table
+from flor_trace.state.instructions import exception_table
 
 
 def again(function):

@@ -9,7 +9,8 @@ from instrument_stdlib import SAMPLE, codes
 from flor_trace.errors import RewriteError
 from flor_trace.instrument.items import is_instr
 from flor_trace.instrument.safecode import Parts
-from flor_trace.instrument.verify import exception_table, verify
+from flor_trace.instrument.verify import verify
+from flor_trace.state.instructions import exception_table
 
 
 def program(numbers):

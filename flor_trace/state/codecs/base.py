@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from flor_trace.hints import Any, ClassVar, Protocol, TypeAlias
 from flor_trace.records import dataclass
@@ -81,6 +81,25 @@ class Pairing(Protocol):
 
     def key(self, ref: Ref) -> Any:
         """Return the live object that is this key; raise `KeyError` when it is not known."""
+
+
+def known_keys(
+    pairing: Pairing, node: Node, items: Sequence[Ref], obj: Any
+) -> Iterator[tuple[Any, Ref]]:
+    """Give the keys among `items` that are known, each with its value's reference.
+
+    If there are others, the container is looked at again later.
+    """
+    unknown = False
+    for key_ref, value_ref in zip(items[::2], items[1::2], strict=True):
+        try:
+            key = pairing.key(key_ref)
+        except KeyError:
+            unknown = True
+            continue
+        yield key, value_ref
+    if unknown and not pairing.again:
+        pairing.defer(node, obj)
 
 
 class Memory(Protocol):

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from flor_trace._speedups import pack_numbers
 from flor_trace.hints import Any, ClassVar, Final
-from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk
+from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Unbuildable, Walk, known_keys
 from flor_trace.state.codecs.instances import named, pair_named, set_attributes
 from flor_trace.state.codecs.packed import packed_node
 from flor_trace.state.codecs.packing import PACK_FROM, unpack
@@ -143,24 +143,12 @@ class _Dict(Codec):
             if _are_atoms(dict.__iter__(obj)):
                 pairing.pair(node.children[0], dict(_pairs_of(obj)))
         else:
-            self._pair_items(pairing, node, obj)
+            for key, value in known_keys(pairing, node, node.items, obj):
+                if dict.__contains__(obj, key):
+                    pairing.pair(value, dict.__getitem__(obj, key))
         pair_named(pairing, node, obj)
         if isinstance(obj, defaultdict):
             pairing.pair(node.named.get("default_factory"), obj.default_factory)
-
-    def _pair_items(self, pairing: Pairing, node: Node, obj: Any) -> None:
-        items = node.items
-        unknown = False
-        for key_ref, value_ref in zip(items[::2], items[1::2], strict=True):
-            try:
-                key = pairing.key(key_ref)
-            except KeyError:
-                unknown = True
-                continue
-            if dict.__contains__(obj, key):
-                pairing.pair(value_ref, dict.__getitem__(obj, key))
-        if unknown and not pairing.again:
-            pairing.defer(node, obj)
 
     def make(self, build: Build, node: Node) -> Any:
         made = dict.__new__(build.lookup(node.type_name))

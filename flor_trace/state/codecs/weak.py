@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary, ref
 
 from flor_trace.hints import Any
-from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Walk
+from flor_trace.state.codecs.base import Build, Codec, Pairing, Plan, Walk, known_keys
 from flor_trace.state.codecs.containers import in_stable_order
 from flor_trace.state.codecs.setorder import fill_in_order
 from flor_trace.state.graph import Node, NodeId
@@ -31,18 +31,9 @@ class _WeakDict(Codec):
         return Node("weak dict", plan.type_name, None, children)
 
     def pair(self, pairing: Pairing, node: Node, obj: Any) -> None:
-        unknown = False
-        items = node.children
-        for key_ref, value_ref in zip(items[::2], items[1::2], strict=True):
-            try:
-                key = pairing.key(key_ref)
-            except KeyError:
-                unknown = True
-                continue
+        for key, value in known_keys(pairing, node, node.children, obj):
             if key in obj:
-                pairing.pair(value_ref, obj[key])
-        if unknown and not pairing.again:
-            pairing.defer(node, obj)
+                pairing.pair(value, obj[key])
 
     def make(self, build: Build, node: Node) -> Any:
         return build.lookup(node.type_name)()
