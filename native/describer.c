@@ -83,8 +83,9 @@ flor_put_value(FlorDescriber *d, PyObject *value)
     }
     if (PyUnicode_CheckExact(value) && PyUnicode_IS_COMPACT_ASCII(value)) {
         Py_ssize_t length = PyUnicode_GET_LENGTH(value);
-        return length > INT32_MAX ? put_by_marshal(d, value)
-                                  : flor_put_tagged(d, 'u', length, PyUnicode_DATA(value), (size_t)length);
+        return length > INT32_MAX
+            ? put_by_marshal(d, value)
+            : flor_put_tagged(d, 'u', length, PyUnicode_DATA(value), (size_t)length);
     }
     if (PyBytes_CheckExact(value) && PyBytes_GET_SIZE(value) < INT32_MAX) {
         Py_ssize_t length = PyBytes_GET_SIZE(value);
@@ -104,7 +105,7 @@ static FlorWritten *
 put_shared(FlorDescriber *d, PyObject *value)
 {
     size_t slot = ((uintptr_t)value >> 4) * UINT64_C(0x9E3779B185EBCA87) >> 56;
-    FlorWritten *known = &d->written[slot % REMEMBERED];
+    FlorWritten *known = &d->written[slot % FLOR_WRITTEN];
     if (known->object != value) {
         PyObject *bytes = PyMarshal_WriteObjectToString(value, PLAIN_MARSHAL);
         if (bytes == NULL) {
@@ -151,7 +152,8 @@ put_token(FlorDescriber *d, PyObject *ref, PyObject *at, Py_ssize_t n)
         Py_XDECREF(where);
     }
     int status = token == NULL ? -1 : 0;
-    if (status == 0 && PyTuple_GET_SIZE(token) == 1 && PyLong_CheckExact(PyTuple_GET_ITEM(token, 0))) {
+    if (status == 0 && PyTuple_GET_SIZE(token) == 1
+        && PyLong_CheckExact(PyTuple_GET_ITEM(token, 0))) {
         status = flor_put_tagged(d, '(', 1, NULL, 0);
         status = status < 0 ? -1 : flor_put_value(d, PyTuple_GET_ITEM(token, 0));
     }

@@ -4,11 +4,11 @@
 
 #include "nodes.h"
 
-enum { REMEMBERED = 256, PLAIN_MARSHAL = 2 };
+enum { FLOR_WRITTEN = 256, PLAIN_MARSHAL = 2 };
 
 /* What the caller hands over; borrowed from a tuple that is held. */
 enum {
-    NODE_LIST, NODE_TYPE, ID_TYPE, BY_VALUE, PAIRED, COUNTS_AS, IGNORE, DIGESTS, MET, OWNERS, TOKEN,
+    NODE_LIST, TYPE_OF_NODES, ID_TYPE, BY_VALUE, PAIRED, COUNTS_AS, IGNORE, DIGESTS, MET, OWNERS, TOKEN,
     LEAF_TOKEN, DESCRIBE, GIVEN
 };
 
@@ -27,7 +27,7 @@ typedef struct {
     unsigned char *data;
     size_t used, size;
     Py_ssize_t items;
-    FlorWritten written[REMEMBERED];
+    FlorWritten written[FLOR_WRITTEN];
 } FlorDescriber;
 
 /* Append a tag, a number of four bytes, and bytes; 0, or -1 with an exception, as all of these. */

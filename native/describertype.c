@@ -42,7 +42,7 @@ describer_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(keywords))
         d->parts[i] = PyTuple_GET_ITEM(args, i);
     }
     PyObject **parts = d->parts;
-    if (!PyList_CheckExact(parts[NODE_LIST]) || !PyType_Check(parts[NODE_TYPE])
+    if (!PyList_CheckExact(parts[NODE_LIST]) || !PyType_Check(parts[TYPE_OF_NODES])
         || !PyType_Check(parts[ID_TYPE]) || !PyAnySet_Check(parts[BY_VALUE])
         || !PyAnySet_Check(parts[PAIRED]) || !PyDict_Check(parts[COUNTS_AS])
         || !PyAnySet_Check(parts[IGNORE]) || !PyDict_Check(parts[MET])
@@ -50,7 +50,7 @@ describer_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(keywords))
         PyErr_SetString(PyExc_TypeError, "the parts of a Describer are of other types");
         Py_CLEAR(d);
     }
-    else if (flor_find_fields(&d->nodes, parts[NODE_TYPE]) < 0) {
+    else if (flor_find_fields(&d->nodes, parts[TYPE_OF_NODES]) < 0) {
         Py_CLEAR(d);
     }
     return (PyObject *)d;
@@ -70,7 +70,7 @@ describer_dealloc(PyObject *op)
     FlorDescriber *d = (FlorDescriber *)op;
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
-    for (int i = 0; i < REMEMBERED; i++) {
+    for (int i = 0; i < FLOR_WRITTEN; i++) {
         Py_XDECREF(d->written[i].bytes);
     }
     PyMem_Free(d->data);
