@@ -23,6 +23,7 @@ STAMP = "remote.json"
 PACKS = "packs"
 LISTED = "listed"
 
+_STAMP = b'{"format": 1, "about": "runs of flor_trace; the format is in docs/formats.md"}\n'
 _LARGEST = 1 << 20
 _DIGEST_NAME = re.compile(r"[0-9a-f]{32}")
 _RUN_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,79}", re.ASCII)
@@ -62,30 +63,36 @@ def check_stamp(drive: Drive, *, may_be_new: bool = False, make: bool = False) -
     With `make` it gets it.
     """
     found = drive.files("")
-    if STAMP in found:
-        try:
-            known = json.loads(drive.read(STAMP, _LARGEST))["format"]
-        except (ValueError, LookupError, TypeError, RecursionError):
-            known = None
-        if known != FORMAT:
-            raise RemoteError(
-                f"{drive.url} has format {known!r}, and this release of flor_trace reads {FORMAT}; "
-                f"use the release that made it, or another place"
-            )
-    elif not may_be_new:
+    said = drive.read(STAMP, _LARGEST) if STAMP in found else b""
+    # One that was cut off when the first push was interrupted is as good as none.
+    if not _STAMP.startswith(said):
+        _check_format(drive, said)
+    elif said != _STAMP and not may_be_new:
         raise RemoteError(
-            f"{drive.url} holds no runs: there is no {STAMP}. Check the address, or "
+            f"{drive.url} holds no runs: there is no whole {STAMP}. Check the address, or "
             f"`flor_trace push` some there first."
         )
-    elif found or set(drive.folders("")) - {PACKS, LISTED}:
-        other = sorted({*found, *drive.folders("")} - {PACKS, LISTED})[0]
+    elif said != _STAMP:
+        others = sorted({*found, *drive.folders("")} - {PACKS, LISTED, STAMP})
+        if others:
+            raise RemoteError(
+                f"{drive.url} holds other things, such as {others[0]!r}; nothing was changed. "
+                f"Name an empty or new place."
+            )
+        if make:
+            drive.write(STAMP, _STAMP)
+
+
+def _check_format(drive: Drive, stamp: bytes) -> None:
+    try:
+        known = json.loads(stamp)["format"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        known = None
+    if known != FORMAT:
         raise RemoteError(
-            f"{drive.url} holds other things, such as {other!r}; nothing was changed. Name an "
-            f"empty or new place."
+            f"{drive.url} has format {known!r}, and this release of flor_trace reads {FORMAT}; "
+            f"use the release that made it, or another place"
         )
-    elif make:
-        about = {"format": FORMAT, "about": "runs of flor_trace; see docs/formats.md"}
-        drive.write(STAMP, json.dumps(about).encode() + b"\n")
 
 
 def listed_runs(drive: Drive) -> list[RunId]:
