@@ -25,7 +25,7 @@ extend(FlorDescriber *d, size_t more)
 }
 
 void
-flor_set_long(unsigned char *at, Py_ssize_t value)
+flor_marshal_long(unsigned char *at, Py_ssize_t value)
 {
     for (int i = 0; i < 4; i++) {
         at[i] = (unsigned char)((uint32_t)value >> 8 * i);
@@ -33,14 +33,14 @@ flor_set_long(unsigned char *at, Py_ssize_t value)
 }
 
 int
-flor_put_tagged(FlorDescriber *d, char tag, Py_ssize_t number, const void *bytes, size_t count)
+flor_marshal_tagged(FlorDescriber *d, char tag, Py_ssize_t number, const void *bytes, size_t count)
 {
     unsigned char *at = extend(d, 5 + count);
     if (at == NULL) {
         return -1;
     }
     at[0] = (unsigned char)tag;
-    flor_set_long(at + 1, number);
+    flor_marshal_long(at + 1, number);
     if (count > 0) {
         memcpy(at + 5, bytes, count);
     }
@@ -69,7 +69,7 @@ put_by_marshal(FlorDescriber *d, PyObject *value)
 
 /* Any value, as an item of the list. */
 int
-flor_put_value(FlorDescriber *d, PyObject *value)
+flor_marshal_value(FlorDescriber *d, PyObject *value)
 {
     int overflow = 1;
     long number = 0;
@@ -85,16 +85,16 @@ flor_put_value(FlorDescriber *d, PyObject *value)
         Py_ssize_t length = PyUnicode_GET_LENGTH(value);
         return length > INT32_MAX
             ? put_by_marshal(d, value)
-            : flor_put_tagged(d, 'u', length, PyUnicode_DATA(value), (size_t)length);
+            : flor_marshal_tagged(d, 'u', length, PyUnicode_DATA(value), (size_t)length);
     }
     if (PyBytes_CheckExact(value) && PyBytes_GET_SIZE(value) < INT32_MAX) {
         Py_ssize_t length = PyBytes_GET_SIZE(value);
-        return flor_put_tagged(d, 's', length, PyBytes_AS_STRING(value), (size_t)length);
+        return flor_marshal_tagged(d, 's', length, PyBytes_AS_STRING(value), (size_t)length);
     }
     if (PyLong_CheckExact(value)) {
         number = PyLong_AsLongAndOverflow(value, &overflow);
         if (!overflow && number >= INT32_MIN && number <= INT32_MAX) {
-            return flor_put_tagged(d, 'i', (Py_ssize_t)number, NULL, 0);
+            return flor_marshal_tagged(d, 'i', (Py_ssize_t)number, NULL, 0);
         }
     }
     return put_by_marshal(d, value);
@@ -154,8 +154,8 @@ put_token(FlorDescriber *d, PyObject *ref, PyObject *at, Py_ssize_t n)
     int status = token == NULL ? -1 : 0;
     if (status == 0 && PyTuple_GET_SIZE(token) == 1
         && PyLong_CheckExact(PyTuple_GET_ITEM(token, 0))) {
-        status = flor_put_tagged(d, '(', 1, NULL, 0);
-        status = status < 0 ? -1 : flor_put_value(d, PyTuple_GET_ITEM(token, 0));
+        status = flor_marshal_tagged(d, '(', 1, NULL, 0);
+        status = status < 0 ? -1 : flor_marshal_value(d, PyTuple_GET_ITEM(token, 0));
     }
     else if (status == 0) {
         status = put_by_marshal(d, token);
@@ -170,7 +170,7 @@ put_leaf(FlorDescriber *d, PyObject *at, PyObject *leaf)
 {
     Py_ssize_t number = PyLong_AsSsize_t(leaf);
     if (number < 0) {
-        return PyErr_Occurred() ? -1 : flor_put_value(d, Py_None);
+        return PyErr_Occurred() ? -1 : flor_marshal_value(d, Py_None);
     }
     PyObject *owner = PyDict_SetDefault(d->parts[OWNERS], leaf, at); /* borrowed */
     if (owner == NULL) {
@@ -178,12 +178,12 @@ put_leaf(FlorDescriber *d, PyObject *at, PyObject *leaf)
     }
     if (owner == at) {
         PyObject *digest = PySequence_GetItem(d->parts[DIGESTS], number);
-        int status = digest == NULL ? -1 : flor_put_value(d, digest);
+        int status = digest == NULL ? -1 : flor_marshal_value(d, digest);
         Py_XDECREF(digest);
         return status;
     }
     PyObject *token = PyObject_CallFunctionObjArgs(d->parts[LEAF_TOKEN], at, leaf, NULL);
-    int status = token == NULL ? -1 : flor_put_value(d, token);
+    int status = token == NULL ? -1 : flor_marshal_value(d, token);
     Py_XDECREF(token);
     return status;
 }
@@ -214,7 +214,7 @@ describe_in_python(FlorDescriber *d, PyObject *at, PyObject *node, size_t used, 
     d->used = used;
     d->items = items;
     for (Py_ssize_t i = 0; status == 0 && i < PyList_GET_SIZE(out); i++) {
-        status = flor_put_value(d, PyList_GET_ITEM(out, i));
+        status = flor_marshal_value(d, PyList_GET_ITEM(out, i));
     }
     Py_XDECREF(done);
     Py_XDECREF(out);
@@ -225,12 +225,12 @@ static int
 put_children(FlorDescriber *d, PyObject *at, PyObject *children)
 {
     PyObject *count = PyLong_FromSsize_t(PyList_GET_SIZE(children));
-    int status = count == NULL ? -1 : flor_put_value(d, count);
+    int status = count == NULL ? -1 : flor_marshal_value(d, count);
     Py_XDECREF(count);
     for (Py_ssize_t n = 0; status == 0 && n < PyList_GET_SIZE(children); n++) {
         PyObject *child = PyList_GET_ITEM(children, n);
         status = Py_IS_TYPE(child, (PyTypeObject *)d->parts[ID_TYPE])
-            ? put_token(d, child, at, n) : flor_put_value(d, child);
+            ? put_token(d, child, at, n) : flor_marshal_value(d, child);
     }
     return status;
 }
@@ -254,8 +254,8 @@ flor_describe(FlorDescriber *d, PyObject *at, PyObject *node, PyObject *vague)
         return touched < 0 ? -1 : describe_in_python(d, at, node, used, items);
     }
     as = PyDict_GetItemWithError(d->parts[COUNTS_AS], kind);
-    if ((as == NULL && PyErr_Occurred()) || flor_put_value(d, as == NULL ? kind : as) < 0
-        || flor_put_value(d, flor_node_field(&d->nodes, node, TYPE_NAME)) < 0
+    if ((as == NULL && PyErr_Occurred()) || flor_marshal_value(d, as == NULL ? kind : as) < 0
+        || flor_marshal_value(d, flor_node_field(&d->nodes, node, TYPE_NAME)) < 0
         || put_shared(d, flor_node_field(&d->nodes, node, PAYLOAD)) == NULL) {
         return -1;
     }

@@ -12,8 +12,8 @@ describer_root(PyObject *op, PyObject *args)
     }
     d->used = 0;
     d->items = 0;
-    int status = flor_put_tagged(d, '[', 0, NULL, 0);
-    status = status < 0 ? -1 : flor_put_value(d, first);
+    int status = flor_marshal_tagged(d, '[', 0, NULL, 0);
+    status = status < 0 ? -1 : flor_marshal_value(d, first);
     for (Py_ssize_t i = 0; status == 0 && i < PyList_GET_SIZE(d->order); i++) {
         PyObject *at = PyList_GET_ITEM(d->order, i);
         PyObject *node = PyList_GetItem(d->parts[NODE_LIST], PyLong_AsSsize_t(at));
@@ -23,7 +23,7 @@ describer_root(PyObject *op, PyObject *args)
     if (status < 0) {
         return NULL;
     }
-    flor_set_long(d->data + 1, d->items);
+    flor_marshal_long(d->data + 1, d->items);
     return PyBytes_FromStringAndSize((const char *)d->data, (Py_ssize_t)d->used);
 }
 
