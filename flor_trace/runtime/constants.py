@@ -215,16 +215,21 @@ class Constants:
         self.take += 1
         self.assumed = self.looked = self.extra = 0
         self.adopted = []
-        found, large = self._small(leaves, read)
+        found, large, rest = self._placed(leaves)
         equal, self._equal = self._equal, {}
         self._drop_all_but({place for _, place, _ in large})
         if spare and self._constants:
             large.sort(key=self._oldest_first)
+        rest += [n for n, place, _ in large if place not in self._constants]
+        for n, now in zip(rest, read(rest), strict=True):  # in one go: that is faster
+            found[n] = now
         for n, place, view in large:
             constant = self._constants.get(place)
             if constant is None:
                 self.looked += len(view)
-                now = read((n,))[0]
+                now = (
+                    found[n] or read((n,))[0]
+                )  # two leaves of one place: the first was no constant
                 found[n] = self._in_full(n, place, view, now, equal.get(place), stored)
             elif not stored(constant.nbytes, constant.digest):
                 found[n] = self._examined(place, constant, view)
@@ -246,10 +251,10 @@ class Constants:
                 if not constant.look(view, self.take, constant.not_seen_since(self._last)):
                     self._examined(place, constant, view)
 
-    def _small(
-        self, leaves: Sequence[memoryview], read: Read
-    ) -> tuple[list[Digest], list[tuple[int, Place, memoryview]]]:
-        """Hash what has no place or is small; return that, and the others."""
+    def _placed(
+        self, leaves: Sequence[memoryview]
+    ) -> tuple[list[Digest], list[tuple[int, Place, memoryview]], list[int]]:
+        """Return room for the digests, the large leaves that have a place, and the others."""
         large = []
         rest = []
         for n, leaf in enumerate(leaves):
@@ -258,10 +263,7 @@ class Constants:
                 rest.append(n)
             else:
                 large.append((n, *where))
-        found = [Digest(b"")] * len(leaves)
-        for n, each in zip(rest, read(rest), strict=True):
-            found[n] = each
-        return found, large
+        return [Digest(b"")] * len(leaves), large, rest
 
     def _oldest_first(self, leaf: tuple[int, Place, memoryview]) -> int:
         constant = self._constants.get(leaf[1])

@@ -228,3 +228,69 @@ def test_a_checkpoint_is_allowed_when_the_run_is_old_enough(checkpointer, monkey
     assert not checkpointer.allowed()
     monkeypatch.setattr(clock, lambda: began + 1e6)
     assert checkpointer.allowed()
+
+
+def test_the_store_is_told_the_key_and_what_was_there_before(checkpointer, writer, store, state):
+    np = pytest.importorskip("numpy")
+    state["array"] = np.full(BIG, 7, np.uint8)
+    checkpointer.save(checkpointer.take(), lambda _: None)
+    writer.work()
+    assert all(hints["key"] for hints in store.puts if hints)
+    assert {hints["base"] for hints in store.puts if hints} == {None}
+
+    state["array"][0] = 0
+    store.puts.clear()
+    checkpointer.save(checkpointer.take(), lambda _: None)
+    writer.work()
+    (base,) = [hints["base"] for hints in store.puts if hints.get("base")]
+    assert bytes(base.data) == b"\7" * BIG
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_where_cores_are_busy_nothing_is_compressed(checkpointer, writer, store, busy):
+    writer.busy = busy
+    checkpointer.save(checkpointer.take(), lambda _: None)
+    writer.work()
+
+    assert {hints["raw"] for hints in store.puts if hints} == {busy}
+
+
+def test_what_the_background_takes_from_the_program_is_charged(checkpointer):
+    before = checkpointer.budget.spent
+    checkpointer.spent(0.25)
+    checkpointer.spent(0.5)
+    checkpointer.allowed()
+    assert checkpointer.budget.spent == before + 0.75
+    checkpointer.allowed()
+    assert checkpointer.budget.spent == before + 0.75
+
+
+def test_checkpoints_that_are_not_even_taken_are_told_of_once(checkpointer, monkeypatch):
+    told = []
+    checkpointer._tell = told.append
+    monkeypatch.setattr(Budget, "allows", lambda self, elapsed: True)
+    assert checkpointer.allowed()
+    monkeypatch.setattr(type(checkpointer.pool), "behind", True)
+    for _ in range(100):
+        assert not checkpointer.allowed()
+    checkpointer.close()
+
+    assert checkpointer.skipped == 100
+    ((frame),) = told
+    assert (frame["t"], frame["what"]) == ("lost", "100 checkpoints")
+
+
+def test_memory_is_given_back_at_the_end(checkpointer, writer):
+    checkpointer.save(checkpointer.take(), lambda _: None)
+    writer.work()
+    assert checkpointer.pool.size
+    checkpointer.close()
+    assert checkpointer.pool.size == 0
+
+
+def test_what_could_not_be_copied_is_not_saved(checkpointer, writer, monkeypatch):
+    monkeypatch.setattr(type(checkpointer.pool), "reserve", lambda self, generation, sizes: None)
+    taken = checkpointer.take()
+    assert not taken.whole
+    assert not checkpointer.save(taken, lambda _: None)
+    assert (checkpointer.skipped, writer.commits) == (1, [])
