@@ -87,8 +87,9 @@ static PyMethodDef methods[] = {
 };
 
 static PyType_Slot slots[] = {
-    {Py_tp_doc, (void *)PyDoc_STR("Describer(nodes, node_type, id_type, by_value, paired, counts_as, "
-                                  "ignore, digests, met, owners, token, leaf, describe, /)\n--\n\n"
+    {Py_tp_doc, (void *)PyDoc_STR("Describer(nodes, node_type, id_type, by_value, paired, "
+                                  "counts_as, ignore, digests, met, owners, token, leaf, "
+                                  "describe, /)\n--\n\n"
                                   "Writes what the digests of roots are made of.")},
     {Py_tp_new, describer_new},
     {Py_tp_dealloc, describer_dealloc},

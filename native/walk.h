@@ -25,8 +25,8 @@ typedef struct {
 PyObject *flor_walk_ref(FlorWalker *self, PyObject *obj);
 /* Let there be ids for so many more objects; 0, or -1 with an exception. */
 int flor_walk_reserve(FlorWalker *self, Py_ssize_t count);
-/* The node of an object made here; NULL without an exception when that cannot be.  `names` are those
-   of an earlier instance, or None. */
+/* The node of an object made here; NULL without an exception when that cannot be.  `names` are
+   those of an earlier instance, or None. */
 PyObject *flor_walk_node(
     FlorWalker *self, PyObject *walk, PyObject *obj, FlorWay way, PyObject *type_name,
     PyObject *names);

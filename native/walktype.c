@@ -1,4 +1,4 @@
-/* The type of Walker: the references of a capture, and the loop that describes what they lead to. */
+/* The type of Walker: the references of a capture, and the loop that describes objects. */
 #include "walk.h"
 
 #include "loops.h"
@@ -130,7 +130,8 @@ make_constants(FlorWalker *self)
             return -1;
         }
     }
-    return (self->objects = PyList_New(0)) == NULL || (self->nan = PyFloat_FromDouble(Py_NAN)) == NULL
+    return (self->objects = PyList_New(0)) == NULL
+            || (self->nan = PyFloat_FromDouble(Py_NAN)) == NULL
             || (self->no_names = PyTuple_New(0)) == NULL
             || (self->no_leaf = PyLong_FromLong(-1)) == NULL
             || (self->part = PyUnicode_InternFromString("part")) == NULL
