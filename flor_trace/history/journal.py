@@ -5,6 +5,7 @@ The layout is described in ``docs/formats.md``, section Journal.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -28,6 +29,9 @@ _HEADER = struct.pack("<12sI", _MAGIC, VERSION)
 _FRAME = struct.Struct("<I8s")
 _LARGEST_FRAME = (1 << 32) - 1
 
+#: What a file system answers that cannot sync directories; it then orders them by itself.
+_CANNOT_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES})
+
 #: A frame waits in memory only if it comes within so many seconds of the last write, and only
 #: until there is so much: a slow loop gets every frame written at once, a fast one few writes.
 FLUSH_BYTES = 64 * 1024
@@ -46,8 +50,12 @@ class JournalWriter:
     them too: they do nothing there.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Make the file; raise `StoreError` if it exists or cannot be made."""
+    def __init__(self, path: Path, *, alone: bool = False) -> None:
+        """Make the file; raise `StoreError` if it exists or cannot be made.
+
+        If nobody else makes files in its directory, say `alone`: an empty one is then taken for
+        ours. A server of a shared drive says "it exists" where its first answer got lost.
+        """
         self._path = path
         self._pid = os.getpid()
         # Reentrant, for a signal handler of the program that itself runs recorded code.
@@ -58,9 +66,7 @@ class JournalWriter:
         self._end = 0
         self._torn = self._writing = self._sync_failed = self._name_is_durable = False
         try:
-            fd = os.open(
-                path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600
-            )
+            fd = _create(path, alone)
         except OSError as error:
             raise self._failed("made", error) from error
         self._file: Kept | None = Kept(path.absolute(), fd)
@@ -290,10 +296,23 @@ def _decode(payload: bytes) -> object:
         return json.loads(text, parse_int=lambda digits: int(Decimal(digits)))
 
 
+def _create(path: Path, alone: bool) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags | os.O_EXCL, 0o600)
+    except FileExistsError:
+        if not alone or os.lstat(path).st_size:
+            raise
+    return os.open(path, flags, 0o600)
+
+
 def _sync_directory(path: Path) -> None:
     fd = aside(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     try:
         os.fsync(fd)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
     finally:
         os.close(fd)
 

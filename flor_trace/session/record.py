@@ -33,6 +33,7 @@ from flor_trace.session import seeds
 from flor_trace.session.program import Main, Program
 from flor_trace.settings import Settings
 from flor_trace.store.layout import Store, open_store
+from flor_trace.store.space import allowance, has_room
 from flor_trace.store.writer import BackgroundWriter
 from flor_trace.types import LoopInfo, ModuleInfo, Spot
 
@@ -68,7 +69,7 @@ class RecordSession:
         store_path = settings.store or self.root / ".flor_trace"
         self.store: Store = open_store(store_path.absolute(), create=True)
         self.runid, directory = claim_run_dir(self.store)
-        self._journal = _DurableJournal(JournalWriter(directory / "journal"))
+        self._journal = _DurableJournal(JournalWriter(directory / "journal", alone=True))
         self._guard = Guard(self._failed)
         self._writer = BackgroundWriter(
             self.store,
@@ -86,7 +87,8 @@ class RecordSession:
             clocks=lambda: self._clocks,
             relocate=((str(self.root), ROOT_TOKEN),),
             background=self._writer,
-            budget=Budget(settings.overhead),
+            budget=Budget(settings.overhead, disk=allowance(self.store.path, settings.disk)),
+            has_room=lambda nbytes: has_room(self.store.path, nbytes),
             is_project_file=lambda name: self._project.module_of(name) is not None,
             tell=self._journal.append,
         )
@@ -344,9 +346,7 @@ class RecordSession:
                 "status": self.status,
                 "how": "exit",
                 "seconds": perf_counter() - self._began,
-                "checkpoint_seconds": budget.spent,
-                "checkpoints": budget.taken,
-                "skipped": self._checkpointer.skipped,
+                **self._checkpointer.summary(),
                 "failures": self._guard.failures,
             }
         )

@@ -38,6 +38,13 @@ def open_regular(path: Path) -> int:
     A store may come from somebody else: following a link would leave it, and opening a pipe would
     hang.
     """
+    try:
+        return _regular(aside(os.open(path, _READ)), path)
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            raise
+    # On a shared drive the name stood for a file that was replaced meanwhile: asked again, the
+    # server says for which it stands now.
     return _regular(aside(os.open(path, _READ)), path)
 
 
@@ -114,6 +121,27 @@ def publish(path: Path, parts: Sequence[bytes]) -> None:
             sync_data(fd)
         finally:
             os.close(fd)
-        temporary.replace(path)
+        _rename(temporary, path, parts)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _rename(temporary: Path, path: Path, parts: Sequence[bytes]) -> None:
+    """Give a file its name; raise OSError.
+
+    On a shared drive the answer may get lost. The question is then put again, and answered by
+    "there is no such file", because it has its new name already.
+    """
+    try:
+        temporary.replace(path)
+    except FileNotFoundError:
+        if not _holds(path, b"".join(parts)):
+            raise
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        with reading(path) as fd:
+            return read_exactly(fd, len(data) + 1, 0) == data
+    except OSError:
+        return False
