@@ -61,6 +61,7 @@ class Leader:
         self._project = Project(self._root, include=errand.include)
         self._modules = Modules()
         self._reader = PackReader(self._store)
+        self._reader.prefer(errand.runid)
         self._numbers = {
             (w.key, w.dimension, w.nth): w.number for w in self.run.loops.values() if not w.thread
         }
