@@ -78,7 +78,7 @@ class Heap:
     def find(self, key: Key) -> list[tuple[str, Entry]]:
         """Return in which packs the chunk is, and where."""
         self._searches += 1
-        if self._sorted is None and _UNSORTED_SEARCHES < self._searches:
+        if self._sorted is None and self._searches > _UNSORTED_SEARCHES:
             self._sorted = self._sort()
         found = find_in(self._raw, key) if self._sorted is None else self._bisect(key, self._sorted)
         return [
@@ -164,8 +164,9 @@ class Lookup:
 
     def is_finished(self, place: Place) -> bool:
         """Return whether all chunks of that pack are durable."""
-        pack = self._seen.get(place.pack)
-        return pack is not None and pack.finished
+        with self._lock:
+            self._look_into(place.pack)
+            return self._seen[place.pack].finished
 
     def learn(self, name: str, entries: Iterable[Entry]) -> None:
         """Take notice of chunks of a pack that somebody else has found."""
