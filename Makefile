@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO ?= .demo
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check bench bench-cost bench-state bench-overhead sanitize soak soak-short zoo clean install
+.PHONY: demo test check bench bench-cost bench-state bench-overhead bench-store sanitize soak soak-short zoo clean install
 
 demo: $(VENV)/.installed
 	examples/demo.sh $(abspath $(BIN))/python $(DEMO)
@@ -30,6 +30,10 @@ bench-cost: $(VENV)/.installed-dev
 bench-state: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/state.py $(BENCH)
 
+# How small states get, and what that costs, e.g. make bench-store BENCH="--part codec".
+bench-store: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/store.py $(BENCH)
+
 # What recording a training costs, beside saving by hand; an hour. BENCH="--workload mlp" is less.
 bench-overhead: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/overhead.py $(BENCH)
@@ -37,7 +41,8 @@ bench-overhead: $(VENV)/.installed-dev
 # The tests of the C extension with every access to memory checked, and undefined behaviour.
 SANITIZED ?= tests/test_native_hash.py tests/test_native_tensors.py tests/test_native_pack.py \
 	tests/test_native_before.py tests/test_native_unseen.py tests/test_native_wrappers.py \
-	tests/test_native_planes.py tests/test_columns.py tests/test_frames.py tests/test_loop_events.py tests/test_speedups.py
+	tests/test_native_planes.py tests/test_columns.py tests/test_frames.py \
+	tests/test_loop_events.py tests/test_speedups.py
 sanitize: $(VENV)/.installed-dev
 	rm -rf .sanitize
 	CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -g" \

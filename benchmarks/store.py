@@ -9,6 +9,7 @@ bytes: the store after an epoch and after all, against torch.save() of model and
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 import json
 import tempfile
@@ -26,7 +27,7 @@ from flor_trace.store.framing import HEADER_SIZE, Base, Key, key_for, parse_head
 from flor_trace.store.layout import open_store
 from flor_trace.store.packs import LARGEST_WHOLE, PackWriter
 
-VOCABULARY, CONTEXT, WIDTH = 4096, 64, 192
+CONTEXT, WIDTH = 64, 192
 
 State = dict[str, memoryview]
 
@@ -69,16 +70,16 @@ def _bytes(tensor: torch.Tensor) -> bytes:
 class Language(nn.Module):
     """A small GPT."""
 
-    def __init__(self, layers: int) -> None:
+    def __init__(self, layers: int, vocabulary: int) -> None:
         super().__init__()
-        self.tokens = nn.Embedding(VOCABULARY, WIDTH)
+        self.tokens = nn.Embedding(vocabulary, WIDTH)
         self.places = nn.Embedding(CONTEXT, WIDTH)
         layer = nn.TransformerEncoderLayer(
             WIDTH, 6, 4 * WIDTH, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
         )
         self.layers = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         self.norm = nn.LayerNorm(WIDTH)
-        self.head = nn.Linear(WIDTH, VOCABULARY, bias=False)
+        self.head = nn.Linear(WIDTH, vocabulary, bias=False)
         self.register_buffer("mask", nn.Transformer.generate_square_subsequent_mask(CONTEXT))
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -86,24 +87,26 @@ class Language(nn.Module):
         return self.head(self.norm(self.layers(mixed, mask=self.mask, is_causal=True)))
 
 
-def text() -> torch.Tensor:
+@functools.cache
+def text(vocabulary: int) -> torch.Tensor:
     """The words of the standard library's sources, the rare ones taken together."""
     sources = sorted(Path(argparse.__file__).parent.glob("*.py"))[:60]
     words = " ".join(path.read_text(errors="replace") for path in sources).split()
     numbers: dict[str, int] = {}
     for word in words:
         numbers.setdefault(word, len(numbers))
-    return torch.tensor([min(numbers[word], VOCABULARY - 1) for word in words])
+    return torch.tensor([min(numbers[word], vocabulary - 1) for word in words])
 
 
 def language(name: str, quick: bool, kind: torch.dtype, frozen: bool = False) -> Trained:
     torch.manual_seed(0)
-    model = Language(1 if quick else 3).to(kind)
+    layers, vocabulary = (1, 512) if quick else (3, 4096)
+    model = Language(layers, vocabulary).to(kind)
     if frozen:
         for parameter in model.parameters():
             parameter.requires_grad_(False)
         model.head = nn.Linear(WIDTH, 4, bias=False)
-    words, loss = text(), nn.CrossEntropyLoss()
+    words, loss = text(vocabulary), nn.CrossEntropyLoss()
 
     def step() -> torch.Tensor:
         at = torch.randint(len(words) - CONTEXT - 1, (8,))
@@ -141,7 +144,9 @@ def table(name: str, quick: bool) -> Trained:
         seen = (torch.rand(32, 8) ** 3 * rows).long()
         return loss(model(seen), seen.sum(1) % 2)
 
-    return Trained(name, model, torch.optim.SGD(model.parameters(), lr=0.5), step, 100)
+    return Trained(
+        name, model, torch.optim.SGD(model.parameters(), lr=0.5), step, 5 if quick else 100
+    )
 
 
 SUBJECTS: dict[str, Callable[[str, bool], Trained]] = {
@@ -265,6 +270,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--part", action="append", choices=PARTS)
     options = parser.parse_args()
+    torch.set_num_threads(1)  # others would wait for a turn where the machine is shared
     rows = [row for part in options.part or PARTS for row in PARTS[part](options.quick)]
     if options.json:
         print(json.dumps(rows, indent=1))

@@ -106,3 +106,23 @@ def test_the_benchmark_of_whole_trainings_runs_each_way_and_reads_what_was_recor
     assert rows["plain"]["cpu s"] > 0
     assert rows["recorded"]["checkpoints"] >= 1
     assert rows["torch.save"]["stored MB"] > 1
+
+
+@pytest.mark.torch
+def test_the_benchmark_of_the_store_trains_every_kind_of_state_and_makes_it_smaller():
+    pytest.importorskip("torch")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "store.py"), "--quick", "--json"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    alone = [row for row in rows if "by itself" in row["subject"]]
+    assert len(alone) == 5
+    assert all(row["ratio"] > 1.1 and row["decode GB/s"] > 0 for row in alone)
+    kept = {row["subject"]: row["torch.save / store"] for row in rows if "MB in the store" in row}
+    assert len(kept) == 5
+    assert kept["GPT fp32, all but the head frozen, 3 epochs"] > 2
