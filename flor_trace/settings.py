@@ -43,6 +43,7 @@ class Settings:
     name: str | None = None
     store: Path | None = None  #: None: ``.flor_trace`` in the project root
     overhead: float = 0.01  #: share of the run time that checkpoints may cost
+    disk: float = 0.1  #: bytes that a run's checkpoints may take; below 1: of what is free
     include: tuple[str, ...] = ()  #: top-level names of libraries whose loops are recorded too
     log: tuple[str, ...] | None = None  #: only these names are logged; None: all scalars
     auto_log: bool = True
@@ -59,8 +60,8 @@ _CHOICES = {"engine": ("auto", "bytecode", "ast", "trace"), "summary": ("auto", 
 
 def parse(name: str, value: Any) -> Any:
     """Turn a command line, environment or file value into that of the setting `name`."""
-    if name == "overhead":
-        return _share(value)
+    if name in ("overhead", "disk"):
+        return _share(value) if name == "overhead" else _disk(value)
     if name in ("store", "probe_file"):
         from pathlib import Path  # noqa: PLC0415 - this module is imported before the restart
 
@@ -88,6 +89,29 @@ def _share(value: Any) -> float:
     if not 0 <= share <= 100:
         raise SettingError(f"overhead is {text!r}; it must lie between 0 and 10000%")
     return share
+
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def _disk(value: Any) -> float:
+    """Bytes, or a share below 1 of what is free."""
+    text = str(value).strip().upper()
+    if text.endswith("%"):
+        share = _share(text)
+        if not 0 < share < 1:
+            raise SettingError(f"disk is {text!r}; a share of what is free lies below 100%")
+        return share
+    number = text.removesuffix("B").removesuffix("I")
+    unit = number[-1:] if number[-1:] in _UNITS else ""
+    try:
+        size = float(number.removesuffix(unit)) * _UNITS[unit]
+    except ValueError:
+        size = 0.0
+    if size < 1:
+        raise SettingError(f"disk is {str(value)!r}; write it as 10GB, or as a share of what is "
+                           "free: 10%")  # fmt: skip
+    return size
 
 
 def _choice(name: str, value: Any, choices: tuple[str, ...]) -> str:

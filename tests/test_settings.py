@@ -191,3 +191,18 @@ def test_strictness_is_only_for_tests(monkeypatch):
     assert settings.strict() is False
     monkeypatch.setenv("FLOR_TRACE_STRICT", "1")
     assert settings.strict() is True
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("10GB", 10e9), ("1.5G", 1.5e9), ("500 MB", 500e6), ("2TiB", 2e12), ("4096", 4096),
+     ("10%", 0.1), ("0.5%", 0.005)],
+)  # fmt: skip
+def test_disk_is_a_size_or_a_share_of_what_is_free(text, value):
+    assert parse("disk", text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["", "much", "0", "-5GB", "0%", "100%", "120%", "10XB"])
+def test_disk_that_is_neither_is_refused(text):
+    with pytest.raises(SettingError, match="disk is"):
+        parse("disk", text)

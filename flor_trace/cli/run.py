@@ -19,6 +19,7 @@ _OPTIONS: dict[str, tuple[str, str | None]] = {
     "--name": ("name", None),
     "--store": ("store", None),
     "--overhead": ("overhead", None),
+    "--disk": ("disk", None),
     "--include": ("include", None),
     "--log": ("log", None),
     "--branch": ("branch", None),
@@ -42,6 +43,7 @@ program belongs to the program.
   --name NAME        call the run NAME
   --store DIR        keep records and checkpoints in DIR (default: .flor_trace in the project)
   --overhead SHARE   time that checkpoints may cost, e.g. 1% (the default)
+  --disk SIZE        space that checkpoints may take: 20GB, or 10% of what is free (the default)
   --include LIBRARY  record the loops of a library too (repeat, or separate by commas)
   --log NAME,...     log only these names
   --no-auto-log      log no values at all

@@ -286,7 +286,7 @@ class _Rename(ast.NodeTransformer):
             return cast(ast.AST, super().visit(node))
         own = bound_in(node)
         inner = _Rename({k: v for k, v in self._renamed.items() if k not in own})
-        return cast(ast.AST, inner.generic_visit(node))
+        return inner.generic_visit(node)
 
     def visit_Name(self, node: ast.Name) -> ast.Name:
         """Give the name that the old version has."""

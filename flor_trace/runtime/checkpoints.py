@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from time import perf_counter
+from contextlib import contextmanager
+from math import isinf
+from time import perf_counter, thread_time
 
 from flor_trace._speedups import frames
 from flor_trace.errors import StoreError
@@ -56,6 +58,10 @@ class Chunks(ChunkWriter, Protocol):
     ) -> Address:
         """Store the bytes unless they are there already; durable after `flush`."""
 
+    @property
+    def bytes_written(self) -> int:
+        """How many bytes all new chunks have taken so far."""
+
 
 class Background(Protocol):
     """Makes checkpoints durable beside the program."""
@@ -67,6 +73,9 @@ class Background(Protocol):
     @property
     def max_bytes(self) -> int:
         """How much memory may wait to be written."""
+
+    def has_room(self, nbytes: int) -> bool:
+        """Whether so many bytes can be written with something left free for others."""
 
     def commit(self, commit: Commit, nbytes: int) -> bool:
         """Take what keeps `nbytes` until it is written; False when that would be too much."""
@@ -92,6 +101,8 @@ class Taken:
         default_factory=list
     )  #: what is assumed from now on
     whole: bool = True  #: whether there was memory to copy all that is new
+    stored: int = 0  #: bytes by which the store has grown
+    beside: float = 0.0  #: seconds of processor time that writing it took
 
     @property
     def new_bytes(self) -> int:
@@ -129,19 +140,18 @@ class Checkpointer:
         self._rate = FIRST_RATE  #: bytes that are hashed in a second
         self._began = perf_counter()
         self.budget = budget
-        self.skipped = 0  #: because those before them were not written yet
-        self._behind = 0  #: of them, those that were not even taken
-        self._taken_away: deque[float] = deque()  #: seconds of the background, not charged yet
+        self.skipped = 0  #: because those before them were not written yet, or the disk is full
+        self._no_room = 0  #: of them, those for which there was no room on the disk
+        self._charges: deque[Callable[[], None]] = deque()  #: by the background, not made yet
 
     def allowed(self) -> bool:
         """Whether a checkpoint can be taken now, and the budget has room for it."""
-        while self._taken_away:
-            self.budget.background(self._taken_away.popleft())
+        while self._charges:
+            self._charges.popleft()()
         if torch_intercepts() or not self.budget.allows(perf_counter() - self._began):
             return False
         if self.pool.behind:
             self.skipped += 1
-            self._behind += 1
             return False
         return True
 
@@ -163,7 +173,8 @@ class Checkpointer:
         graph.leaves = list(addresses)  # no view of the program's memory outlives the boundary
         seconds = perf_counter() - began
         constants = self._constants
-        self.budget.charge(seconds, constants.extra / self._rate)
+        at = began - self._began
+        self.budget.charge(seconds, constants.extra / self._rate, at=at)
         return Taken(
             graph,
             digests,
@@ -253,35 +264,81 @@ class Checkpointer:
 
     def spent(self, seconds: float) -> None:
         """Charge what the background has taken from the program; any thread may call."""
-        self._taken_away.append(seconds)
+        self._charges.append(lambda: self.budget.background(seconds))
 
     def close(self) -> None:
         """Tell the journal what was left out, and give back all memory."""
-        if self._behind:
-            what = f"{self._behind} checkpoint{'s' if self._behind > 1 else ''}"
-            why = "those before them were not written yet, and memory for copies is bounded"
-            self._tell({"t": "lost", "what": what, "why": why})
+        reasons = {
+            "those before them were not written yet, and memory for copies is bounded": (
+                self.skipped - self._no_room
+            ),
+            "the room on the disk that a run may fill was used up; --disk gives it more": (
+                self._no_room
+            ),
+        }
+        for why, count in reasons.items():
+            if count:
+                what = f"{count} checkpoint{'s' if count > 1 else ''}"
+                self._tell({"t": "lost", "what": what, "why": why})
         self.pool.close()
+
+    def summary(self) -> dict[str, Any]:
+        """What the journal says at the end of the budgets: what was spent, and what bound them."""
+        budget = self.budget
+        due = {"time": budget.due_by_time(), "disk": budget.due_by_disk()}
+        binding = max(due, key=due.__getitem__)
+        return {
+            "checkpoint_seconds": budget.spent,
+            "checkpoints": budget.taken,
+            "skipped": self.skipped,
+            "no_room": self._no_room,
+            "disk": budget.disk,
+            "written": budget.written,
+            "next_seconds": budget.estimate + budget.beside,
+            "next_bytes": budget.growth,
+            "next_due": None if isinf(due[binding]) else due[binding],
+            "bound_by": binding,
+        }
 
     def forget(self) -> None:
         """Copy everything again with the next checkpoint: some of it was not written."""
         self._known = set()
         self._copies.forget()
+        self.budget.promised = 0
 
     def save(self, taken: Taken, saved: Saved) -> bool:
         """Queue `taken` for the store; `saved` is called in the background when it is durable."""
+        promised = taken.new_bytes
 
-        def listed(store: ChunkWriter) -> None:
+        def manifest(store: Chunks) -> None:
+            with _noting(taken, store):
+                put_manifest(taken, store)
+
+        def listed(store: Chunks) -> None:
             self._name(taken)
+            self._charges.append(lambda: self.budget.stored(promised, taken.stored))
             saved(taken)
 
-        commit = Commit([*self._chunks(taken)], lambda store: put_manifest(taken, store), listed)
-        if not (taken.whole and self._background.commit(commit, taken.new_bytes)):
-            self.skipped += 1
-            taken.hold.release()
-            return False
+        commit = Commit([*self._chunks(taken)], manifest, listed)
+        if not (taken.whole and self._promise(promised)):
+            return self._left_out(taken)
+        if not self._background.commit(commit, promised):
+            self.budget.stored(promised, None)
+            return self._left_out(taken)
         self._known.update(map(key_of, taken.addresses))
         return True
+
+    def _promise(self, nbytes: int) -> bool:
+        """Set aside room on the disk; False if there is none."""
+        if self._background.has_room(nbytes) and self.budget.promise(nbytes):
+            return True
+        self._no_room += 1
+        return False
+
+    def _left_out(self, taken: Taken) -> bool:
+        self.skipped += 1
+        taken.hold.release()
+        return False
 
     def _chunks(self, taken: Taken) -> Iterator[Callable[[Chunks], None]]:
         """Give the jobs that put the chunks, and the one that is done with their memory."""
@@ -291,16 +348,17 @@ class Checkpointer:
             waiting.append(copied)
             size += len(copied.data)
             if size >= JOB_BYTES:
-                yield self._put(waiting)
+                yield self._put(taken, waiting)
                 waiting, size = [], 0
-        yield self._put(waiting)
+        yield self._put(taken, waiting)
         yield lambda store: self._written(taken)
 
-    def _put(self, some: list[Copied]) -> Callable[[Chunks], None]:
+    def _put(self, taken: Taken, some: list[Copied]) -> Callable[[Chunks], None]:
         def put(store: Chunks) -> None:
             raw = self._background.busy
-            for copied in some:
-                store.put(copied.data, key=copied.key, base=copied.base, raw=raw)
+            with _noting(taken, store):
+                for copied in some:
+                    store.put(copied.data, key=copied.key, base=copied.base, raw=raw)
             some.clear()
 
         return put
@@ -309,6 +367,15 @@ class Checkpointer:
         taken.buffers = []
         taken.hold.release()
         self.pool.tend()
+
+
+@contextmanager
+def _noting(taken: Taken, store: Chunks) -> Iterator[None]:
+    """Note what is done of a checkpoint, and by how much the store grows."""
+    began, before = thread_time(), store.bytes_written
+    yield
+    taken.beside += thread_time() - began
+    taken.stored += store.bytes_written - before
 
 
 def put_manifest(taken: Taken, store: ChunkWriter) -> None:

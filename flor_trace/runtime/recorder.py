@@ -253,6 +253,7 @@ class Recorder:
         checkpointer = self._checkpointer
         assert checkpointer is not None
         number = self._identify(instance)
+        at = perf_counter() - self._shared.began
 
         def saved(done: Taken) -> None:
             assert done.manifest is not None
@@ -267,6 +268,9 @@ class Recorder:
                 "opaque": list(done.graph.opaque),
                 "seconds": done.seconds,
                 "bytes": done.nbytes,
+                "new": done.stored,
+                "beside": done.beside,
+                "at": at,
             }
             if done.assumed:
                 frame |= {"take": done.number, "assumed": done.assumed}
@@ -275,10 +279,7 @@ class Recorder:
         instance.tag.saved = boundary
         if taken.graph.opaque:  # of no use to a replay, and the next will hardly be better
             instance.tag.not_before = 2 * boundary + 1
-        if not checkpointer.save(taken, saved):
-            self._shared.lost(
-                f"checkpoint at boundary {boundary}", "the writer is behind; memory is bounded"
-            )
+        checkpointer.save(taken, saved)
 
 
 class _Notes:

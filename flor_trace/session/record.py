@@ -33,7 +33,7 @@ from flor_trace.session import seeds
 from flor_trace.session.program import Main, Program
 from flor_trace.settings import Settings
 from flor_trace.store.layout import Store, open_store
-from flor_trace.store.space import allowance, has_room
+from flor_trace.store.space import allowance
 from flor_trace.store.writer import BackgroundWriter
 from flor_trace.types import LoopInfo, ModuleInfo, Spot
 
@@ -88,7 +88,6 @@ class RecordSession:
             relocate=((str(self.root), ROOT_TOKEN),),
             background=self._writer,
             budget=Budget(settings.overhead, disk=allowance(self.store.path, settings.disk)),
-            has_room=lambda nbytes: has_room(self.store.path, nbytes),
             is_project_file=lambda name: self._project.module_of(name) is not None,
             tell=self._journal.append,
         )

@@ -18,6 +18,7 @@ from flor_trace.store.cores import Cores
 from flor_trace.store.framing import Buffer
 from flor_trace.store.layout import Store
 from flor_trace.store.packs import PackWriter
+from flor_trace.store.space import has_room
 from flor_trace.types import Address
 
 #: One piece of work, done in the thread with the writer of the run's pack.
@@ -93,6 +94,7 @@ class BackgroundWriter:
         guard: Guard = _unguarded,
         spent: Callable[[float], None] = lambda seconds: None,
     ) -> None:
+        self._path = store.path
         self._packs = PackWriter(store, name)
         self._on_error = on_error
         self.max_bytes = max_bytes
@@ -120,6 +122,10 @@ class BackgroundWriter:
     def busy(self) -> bool:
         """Whether what the thread does is taken from the program: no core has nothing to do."""
         return self._cores.busy
+
+    def has_room(self, nbytes: int) -> bool:
+        """Return whether so many bytes can be written with something left free for others."""
+        return has_room(self._path, nbytes)
 
     def submit(self, job: Job | Sequence[Job], nbytes: int) -> bool:
         """Take a job that keeps `nbytes` of memory until it is done; return whether it was taken.

@@ -43,8 +43,12 @@ class Writer:
         self.commits = []
         self.full = False
         self.busy = False
+        self.room = True
         self.errors = []
         self.on_error = lambda: None
+
+    def has_room(self, nbytes):
+        return self.room
 
     def commit(self, commit, nbytes):
         if self.full:
@@ -83,7 +87,12 @@ def writer(store):
 
 
 @pytest.fixture
-def checkpointer(state, writer, monkeypatch):
+def told():
+    return []
+
+
+@pytest.fixture
+def checkpointer(state, writer, told, monkeypatch):
     modules = Modules()
     modules.add("/p/train.py", "train.py", state)
 
@@ -99,6 +108,7 @@ def checkpointer(state, writer, monkeypatch):
         background=writer,
         budget=Budget(0.01, grace=0.0),
         is_project_file=lambda name: False,
+        tell=told.append,
     )
     writer.on_error = made.forget
     return made
@@ -294,3 +304,33 @@ def test_what_could_not_be_copied_is_not_saved(checkpointer, writer, monkeypatch
     assert not taken.whole
     assert not checkpointer.save(taken, lambda _: None)
     assert (checkpointer.skipped, writer.commits) == (1, [])
+
+
+def test_what_a_checkpoint_makes_the_store_grow_is_counted(checkpointer, writer):
+    saved = []
+    taken = checkpointer.take()
+    checkpointer.save(taken, saved.append)
+    assert checkpointer.budget.promised == taken.new_bytes > 0
+    writer.work()
+    assert saved[0].stored > 0
+    checkpointer.allowed()
+    budget = checkpointer.budget
+    assert (budget.promised, budget.written) == (0, saved[0].stored)
+
+
+@pytest.mark.parametrize("full", ["budget", "disk"])
+def test_where_the_disk_is_full_checkpoints_are_left_out_and_told_once(
+    checkpointer, writer, told, full
+):
+    if full == "budget":
+        checkpointer.budget.disk = 1
+    else:
+        writer.room = False
+    for _ in range(3):
+        assert not checkpointer.save(checkpointer.take(), lambda _: None)
+    assert writer.commits == []
+    checkpointer.close()
+    lost = [frame for frame in told if frame["t"] == "lost"]
+    assert [frame["what"] for frame in lost] == ["3 checkpoints"]
+    assert "--disk gives it more" in lost[0]["why"]
+    assert checkpointer.summary()["no_room"] == 3

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -159,3 +161,88 @@ def test_what_was_spent_voluntarily_does_not_make_the_next_one_seem_dear():
 
     assert one.estimate == pytest.approx(other.estimate)
     assert one.spent == 0.5
+
+
+SIZES = st.lists(st.integers(1, 10_000), min_size=1, max_size=200)
+
+
+def run_with_disk(budget, gaps, sizes, price=1e-6):
+    """Take checkpoints of these sizes where the budgets allow it; when each was taken."""
+    elapsed, taken = 0.0, []
+    for gap, size in zip(gaps, sizes, strict=False):
+        elapsed += gap
+        if budget.allows(elapsed) and budget.promise(size):
+            budget.charge(price, at=elapsed)
+            budget.stored(size, size)
+            taken.append(elapsed)
+    return taken, elapsed
+
+
+@given(GAPS, SIZES, st.integers(1, 100_000))
+def test_the_disk_is_never_overdrawn(gaps, sizes, disk):
+    budget = Budget(1.0, disk=disk)
+    run_with_disk(budget, gaps, sizes)
+    assert budget.written <= disk
+    assert budget.promised == 0
+
+
+@given(st.integers(2, 3000), st.floats(1e-3, 10.0), st.integers(100, 3000))
+def test_a_long_run_keeps_having_checkpoints_and_they_are_never_far_apart(count, gap, room):
+    """With room for `room` checkpoints of one size, whatever the length of the run."""
+    budget = Budget(1.0, grace=1e9, disk=room * 10)
+    taken, elapsed = run_with_disk(budget, [gap] * count, [10] * count)
+    for before, after in zip([*taken, elapsed][:-1], [*taken, elapsed][1:], strict=True):
+        left = room - taken.index(before) - 1
+        factor = policy.HORIZON ** (1 / left) if left else float("inf")
+        assert after <= factor * before * (1 + 1e-9) + gap
+
+
+def test_there_is_disk_left_when_a_run_is_a_thousand_times_as_long_as_foreseen():
+    budget = Budget(1.0, grace=1e9, disk=100 * 10)
+    elapsed = 1.0
+    taken = []
+    while elapsed < 1e6:
+        if budget.allows(elapsed):
+            budget.promise(10)
+            budget.charge(0.0, at=elapsed)
+            budget.stored(10, 10)
+            taken.append(elapsed)
+        elapsed *= 1.001
+    assert len(taken) < 100
+    assert sum(each > 1e5 for each in taken) >= 3
+    assert max(b / a for a, b in pairwise(taken)) < 1.7
+
+
+@given(SHARES, GAPS, st.lists(st.floats(0, 5.0), min_size=200, max_size=200))
+def test_what_writing_takes_is_held_against_the_share(share, gaps, beside):
+    budget = Budget(share, grace=0.0)
+    elapsed = 0.0
+    for gap, taken in zip(gaps, beside, strict=False):
+        elapsed += gap
+        if budget.allows(elapsed):
+            thought = budget.estimate + budget.beside
+            budget.charge(1e-3, at=elapsed)
+            budget.background(taken)
+            assert budget.spent <= share * elapsed + max(0.0, 1e-3 + taken - thought) + 1e-9
+
+
+@given(SHARES, st.floats(1.0, 3.0), GAPS, st.integers(1, 100_000), SIZES)
+def test_more_time_and_more_disk_never_make_a_next_checkpoint_later(share, more, gaps, disk, sizes):
+    budget = Budget(share, disk=disk)
+    run_with_disk(budget, gaps, sizes)
+    richer = Budget(share * more, disk=int(disk * more) + 1)
+    for name in Budget.__match_args__:
+        if name not in ("share", "disk"):
+            setattr(richer, name, getattr(budget, name))
+    assert richer.due_by_time() <= budget.due_by_time() or budget.due_by_time() <= 0
+    assert richer.due_by_disk() <= budget.due_by_disk()
+
+
+def test_what_was_promised_and_not_written_is_free_again():
+    budget = Budget(1.0, disk=100)
+    assert budget.promise(60)
+    assert not budget.promise(60)
+    budget.stored(60, None)
+    assert budget.promise(60)
+    budget.stored(60, 30)
+    assert (budget.written, budget.promised, budget.growth) == (30, 0, 30)

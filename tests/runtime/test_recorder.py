@@ -40,7 +40,7 @@ class Checkpoints:
         graph = SimpleNamespace(opaque=list(self.opaque))
         return SimpleNamespace(
             graph=graph, manifest="1-aa", digest=b"\xaa", seconds=self.price, nbytes=7,
-            number=self.taken, assumed=self.assumed,
+            number=self.taken, assumed=self.assumed, stored=5, beside=0.25,
         )  # fmt: skip
 
     def confirm(self):
@@ -213,7 +213,7 @@ def test_an_exception_leaves_no_checkpoint_of_its_exit(record):
     assert run.boundaries() == []
 
 
-def test_a_checkpoint_that_the_writer_cannot_take_is_told(record):
+def test_a_checkpoint_that_the_writer_cannot_take_is_not_listed(record):
     run = record()
     run.checkpoints.full = True
     run.clock.sleep(1.0)
@@ -221,7 +221,17 @@ def test_a_checkpoint_that_the_writer_cannot_take_is_told(record):
         run.clock.sleep(0.1)
 
     assert run.boundaries() == []
-    assert "the writer is behind" in run.of("lost")[0]["why"]
+
+
+def test_a_checkpoint_says_when_it_was_taken_and_what_it_cost(record):
+    run = record()
+    run.clock.sleep(3.0)
+    for _ in site(watched=True)[range(1)]:
+        run.clock.sleep(0.1)
+
+    frame = run.of("checkpoint")[0]
+    assert (frame["at"], frame["seconds"], frame["beside"]) == (3.0, MS, 0.25)
+    assert (frame["bytes"], frame["new"]) == (7, 5)
 
 
 def test_only_outermost_loops_have_checkpoints(record):
