@@ -136,10 +136,10 @@ def write_listing(drive: Drive, listing: Listing) -> bool:
     data = json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
     if len(data) > _LARGEST:
         raise RemoteError(f"run {listing.runid} is in too many packs to be listed; pull it first")
-    name = digest(data).hex()
-    if drive.files(f"{LISTED}/{listing.runid}").get(name) == len(data):
+    folder, name = f"{LISTED}/{listing.runid}", digest(data).hex()
+    if name in drive.files(folder) and drive.read(f"{folder}/{name}", _LARGEST) == data:
         return False
-    drive.write(f"{LISTED}/{listing.runid}/{name}", data)
+    drive.write(f"{folder}/{name}", data)
     return True
 
 

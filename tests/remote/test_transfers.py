@@ -21,7 +21,7 @@ from remote_helpers import (
 
 from flor_trace.errors import RemoteError
 from flor_trace.remote.drive import Drive
-from flor_trace.remote.listings import listed_runs
+from flor_trace.remote.listings import listed_runs, read_listings
 from flor_trace.remote.pull import pull
 from flor_trace.remote.push import push
 from flor_trace.store.check import fsck
@@ -230,3 +230,13 @@ def test_many_push_and_pull_at_once(tmp_path: Path, other: Store) -> None:
     assert all(is_whole(other, runid) for runid in runs_of(other))
     probes = {f["probe"]["name"] for f in frames(other, FIRST) if f["t"] == "replay"}
     assert probes == {"0.0", "1.0", "2.0", "3.0"}
+
+
+def test_a_listing_that_was_altered_is_none(store: Store, tmp_path: Path) -> None:
+    far = tmp_path / "far"
+    push_all(store, Drive(str(far)))
+    (file,) = (far / "listed" / FIRST).iterdir()
+    file.write_bytes(file.read_bytes().replace(b'"run 1"', b'"run 7"'))
+    assert read_listings(Drive(str(far)), FIRST) == []
+    push_all(store, Drive(str(far)))
+    assert [listing.name for listing in read_listings(Drive(str(far)), FIRST)] == ["run 1"]
