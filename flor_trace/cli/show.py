@@ -10,6 +10,7 @@ from typing import Any
 
 from flor_trace.api import open_catalog
 from flor_trace.cli.changes import show_changes
+from flor_trace.cli.checkpoints import show_checkpoints
 from flor_trace.cli.ls import reached
 from flor_trace.cli.options import parser
 from flor_trace.cli.output import duration, plain
@@ -37,7 +38,13 @@ def main(arguments: Sequence[str]) -> int:
         help="what the loops changed, or that iteration, as told by its checkpoints",
     )
     command.add_argument("--all", action="store_true", help="with --changes: every single path")
+    command.add_argument(
+        "--checkpoints", action="store_true", help="which there are, what they cost, why not more"
+    )
     options = command.parse_args(arguments)
+    if options.checkpoints:
+        show_checkpoints(options.run, store=options.store, as_json=options.json)
+        return 0
     if options.changes is not None:
         show_changes(
             options.run,

@@ -146,8 +146,7 @@ class Checkpointer:
 
     def allowed(self) -> bool:
         """Whether a checkpoint can be taken now, and the budget has room for it."""
-        while self._charges:
-            self._charges.popleft()()
+        self._settle()
         if torch_intercepts() or not self.budget.allows(perf_counter() - self._began):
             return False
         if self.pool.behind:
@@ -262,6 +261,11 @@ class Checkpointer:
                 }
             )
 
+    def _settle(self) -> None:
+        """Make the charges that the background left."""
+        while self._charges:
+            self._charges.popleft()()
+
     def spent(self, seconds: float) -> None:
         """Charge what the background has taken from the program; any thread may call."""
         self._charges.append(lambda: self.budget.background(seconds))
@@ -284,6 +288,7 @@ class Checkpointer:
 
     def summary(self) -> dict[str, Any]:
         """What the journal says at the end of the budgets: what was spent, and what bound them."""
+        self._settle()
         budget = self.budget
         due = {"time": budget.due_by_time(), "disk": budget.due_by_disk()}
         binding = max(due, key=due.__getitem__)
