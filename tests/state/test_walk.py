@@ -221,6 +221,13 @@ def test_ids_are_made_as_they_are_needed(monkeypatch):
     assert document(ours) == document(by_twin(monkeypatch, {"x": value}))
 
 
+def test_memory_that_several_arrays_show(monkeypatch):
+    np = pytest.importorskip("numpy")
+    base = np.arange(6.0)
+    found = assert_same(monkeypatch, {"x": base, "y": [base[1:], base[::2]], "z": np.ones(2)})
+    assert len(found.leaves) == 2
+
+
 @pytest.mark.torch
 def test_a_model_with_its_optimizer(monkeypatch):
     torch = pytest.importorskip("torch")
