@@ -22,6 +22,7 @@ COMMANDS = {
     "pivot": "print logged and replayed values as a table",
     "push": "bring runs with their checkpoints to a URL",
     "pull": "bring runs with their checkpoints from a URL",
+    "fsck": "look whether everything that a store lists is there",
     "repair": "store again what was damaged or lost, by executing old code up to it",
     "doctor": "say what works here, what does not, and why",
 }

@@ -13,6 +13,7 @@ from flor_trace.errors import UsageError
 from flor_trace.history.runid import resolve_run
 from flor_trace.replay.repairing import foresee, repair
 from flor_trace.replay.surveying import Broken, Survey, survey
+from flor_trace.state.closure import Soundness
 from flor_trace.store.reader import PackReader
 from flor_trace.types import RunId
 
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError(f"--jobs {options.jobs}: at least one program has to run")
     store = find_store(options.store)
     with PackReader(store) as reader:
-        found = survey(store, _runids(options.store, options.runs), reader)
+        found = survey(store, _runids(options.store, options.runs), Soundness(reader))
     told: dict[int, str] = {}
     if options.dry_run:
         told = foresee(store, found)

@@ -10,7 +10,7 @@ from flor_trace.history.catalog import Catalog
 from flor_trace.replay.recorded import OutermostRun, RecordedRun, SavedState
 from flor_trace.state.closure import Soundness
 from flor_trace.store.layout import Store
-from flor_trace.types import Address, ChunkReader, RunId
+from flor_trace.types import Address, RunId
 
 #: copied: whole copies were found behind damage in a pack; executed: the program was run again.
 How = Literal["copied", "executed"]
@@ -46,14 +46,14 @@ class Survey:
     broken: list[Broken] = field(default_factory=list)
 
 
-def survey(store: Store, runids: Collection[RunId], reader: ChunkReader) -> Survey:
-    """Read every chunk that the runs list, each once, and tell what cannot be read.
+def survey(store: Store, runids: Collection[RunId], sound: Soundness) -> Survey:
+    """Look at every chunk that the runs list, each once, and tell what cannot be read.
 
     Raises:
         JournalDamaged: if the journal of a run cannot be read.
 
     """
-    found, sound = Survey(), Soundness(reader)
+    found = Survey()
     with Catalog(store.path) as catalog:
         for runid in runids:
             run = RecordedRun(catalog.frames(runid))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+from typing import Protocol
+
 from flor_trace.errors import ChunkDamaged, ChunkMissing, StoreFormatError
 from flor_trace.state.encode import decode
 from flor_trace.types import Address, ChunkReader
@@ -40,8 +43,41 @@ class Soundness:
         return {each: why for each in names if (why := self.trouble(each)) is not None}
 
     def _read(self, address: Address) -> str | None:
+        """Return why a chunk cannot be read."""
         try:
             self._reader.get(address)
         except (ChunkMissing, ChunkDamaged) as error:
             return str(error)
         return None
+
+
+class Listing(Protocol):
+    """Reads chunks, and knows which there are."""
+
+    def get(self, address: Address) -> bytes:
+        """See `ChunkReader`."""
+
+    def has(self, address: Address) -> bool:
+        """Return whether a pack lists the chunk; its bytes are not looked at."""
+
+
+class Presence(Soundness):
+    """Knows of chunks whether packs list them; reads manifests, and those that are `suspect`."""
+
+    def __init__(self, listing: Listing, suspect: Container[Address]) -> None:
+        super().__init__(listing)
+        self._listing = listing
+        self._suspect = suspect
+
+    def lacking(self, manifest: Address) -> dict[Address, str]:
+        """Return what is not there of a manifest and the chunks it names, each with the reason."""
+        try:
+            names = chunks_of(self._reader.get(manifest))
+        except (ChunkMissing, ChunkDamaged, StoreFormatError) as error:
+            return {manifest: str(error)}
+        return {each: why for each in names if (why := self.trouble(each)) is not None}
+
+    def _read(self, address: Address) -> str | None:
+        if address in self._suspect:
+            return super()._read(address)
+        return None if self._listing.has(address) else f"no pack lists the chunk {address}"

@@ -18,6 +18,7 @@ from flor_trace.replay.engine import carry_out_all, prepare, read_probe
 from flor_trace.replay.execute import Outcome
 from flor_trace.replay.repairing import repair
 from flor_trace.replay.surveying import survey
+from flor_trace.state.closure import Soundness
 from flor_trace.store.reader import PackReader
 
 #: How many random programs, beginning with which; and ways of losing checkpoints for each.
@@ -100,7 +101,8 @@ def test_what_is_called_exact_is_true_whatever_was_lost(project: Project, seed: 
             assert frame["value"] == expected[iteration], f"{told}: {iteration} {frame}"
         if "drop" not in told:
             assert {frame["verdict"] for frame in found.values()} == {"exact"}, told
-            broken = survey(packs.store, [run_of(packs.store).runid], PackReader(packs.store))
+            sound = Soundness(PackReader(packs.store))
+            broken = survey(packs.store, [run_of(packs.store).runid], sound)
             repair(packs.store, broken, lambda line: None)
             assert [each.why for each in broken.broken if each.how is None] == [], told
             assert digests_of(packs.store) == digests, told

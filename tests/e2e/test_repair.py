@@ -14,6 +14,7 @@ from harness import Project
 
 from flor_trace.replay.repairing import repair
 from flor_trace.replay.surveying import Survey, survey
+from flor_trace.state.closure import Soundness
 from flor_trace.store.layout import open_store
 from flor_trace.store.reader import PackReader
 from flor_trace.types import Address, RunId
@@ -75,7 +76,7 @@ class Recorded:
         """Repair everything that is broken."""
         notices: list[str] = []
         runid = RunId(next(self.store.runs.iterdir()).name)
-        found = survey(self.store, [runid], PackReader(self.store))
+        found = survey(self.store, [runid], Soundness(PackReader(self.store)))
         repair(self.store, found, notices.append)
         return found
 

@@ -8,6 +8,7 @@ from harness import Project
 
 from flor_trace.replay.repairing import repair
 from flor_trace.replay.surveying import survey
+from flor_trace.state.closure import Soundness
 from flor_trace.store.framing import (
     HEADER_SIZE,
     Base,
@@ -83,7 +84,7 @@ def test_what_was_stored_as_a_difference_comes_back_with_its_base(
     getattr(packs, how)(address_of(key) for key in roots)
 
     runid = run_of(packs.store).runid
-    broken = survey(packs.store, [runid], PackReader(packs.store))
+    broken = survey(packs.store, [runid], Soundness(PackReader(packs.store)))
     lost = {each.state.boundary for each in broken.broken if each.state is not None}
     assert len(lost) >= 5, "all that stands on the base"
     (document,) = project.replay("total=float(weights.sum())", "--force")
