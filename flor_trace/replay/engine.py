@@ -116,14 +116,7 @@ def prepare(
     """
     catalog = Catalog(store.path)
     catalog.sync()
-    candidates = {row.runid: row for row in catalog.runs()}
-    if runs:
-        names = {runid: row.name for runid, row in candidates.items()}
-        candidates = {(r := resolve_run(text, names)): candidates[r] for text in runs}
-    if not candidates:
-        raise NothingMatched(
-            f"no run is recorded in {store.path}; record one with: flor_trace SCRIPT.py"
-        )
+    candidates = _candidates(catalog, runs)
     prepared = Prepared(probe, renamed=renamed or {}, confidence=confidence)
     rows = _selected_rows(catalog, probe, where)
     problems: list[ProbeError] = []
@@ -146,6 +139,16 @@ def prepare(
             "what there is"
         )
     return prepared
+
+
+def _candidates(catalog: Catalog, runs: Sequence[str]) -> list[RunId]:
+    """The runs that are looked at; raise `NothingMatched` if there is none."""
+    names = {row.runid: row.name for row in catalog.runs()}
+    if not names:
+        raise NothingMatched(
+            f"no run is recorded in {catalog.store_root}; record one with: flor_trace SCRIPT.py"
+        )
+    return list(dict.fromkeys(resolve_run(text, names) for text in runs)) if runs else [*names]
 
 
 def _selected_rows(catalog: Catalog, probe: Probe, where: str | None) -> Any:
