@@ -10,11 +10,12 @@ from harness import Project
 pytest.importorskip("fsspec")
 
 PROGRAM = """
-import random
+import random, time
 weights = [0.0] * 200
 for epoch in range(5):
     weights[epoch] = random.random()
     loss = sum(weights)
+    time.sleep(0.01)  # shorter loops may be left alone
 """
 
 
