@@ -78,6 +78,11 @@ $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml setup.py $(wildcard native
 	$(INSTALL) -e ".[examples,dev]"
 	touch $@
 
+# With a server and a client that speak S3, which some tests of push and pull need.
+$(VENV)/.installed-s3: $(VENV)/.installed-dev
+	$(INSTALL) -e ".[dev-s3]"
+	touch $@
+
 # Every program of the zoo from every checkpoint, with one and with two threads: half an hour.
 zoo: $(VENV)/.installed-dev
 	FLOR_TRACE_ZOO=all $(BIN)/python -m pytest -n auto tests/zoo
