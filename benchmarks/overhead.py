@@ -218,19 +218,20 @@ def _rows(found: Lives, rounds: int) -> Iterator[Row]:
         yield {**row, "memory MB": memory, **lives[-1][2]}
 
 
-def table(rows: list[Row]) -> Iterator[str]:
-    """One line for each row, then the median and the worst over all workloads of each way."""
-    for row in rows:
-        head = f"{row['workload']:<9} {row['threads']} threads  {row['way']:<13}"
-        if row["way"] == "plain":
-            yield f"{head} " + "  ".join(
-                f"{key} {row[key]:.2f}" for key in ("cpu s", "wall s", "start s", "memory MB")
-            )
-            continue
-        times = "  ".join(_share(row, what) for what in ("cpu", "wall"))
-        start = f"start {row['cpu start ms']:+.0f} ms (wall {row['wall start ms']:+.0f})"
-        rest = "  ".join(f"{key} {row[key]}" for key in list(row)[_after_memory(row) :])
-        yield f"{head} {times}  {start}  memory {row['memory MB']:+.0f} MB  {rest}"
+def line(row: Row) -> str:
+    """What a person reads of a row."""
+    head = f"{row['workload']:<9} {row['threads']} threads  {row['way']:<13}"
+    if row["way"] == "plain":
+        numbers = (f"{key} {row[key]:.2f}" for key in ("cpu s", "wall s", "start s", "memory MB"))
+        return f"{head} {'  '.join(numbers)}"
+    times = "  ".join(_share(row, what) for what in ("cpu", "wall"))
+    start = f"start {row['cpu start ms']:+.0f} ms (wall {row['wall start ms']:+.0f})"
+    rest = "  ".join(f"{key} {row[key]}" for key in list(row)[_after_memory(row) :])
+    return f"{head} {times}  {start}  memory {row['memory MB']:+.0f} MB  {rest}"
+
+
+def over_all(rows: list[Row]) -> Iterator[str]:
+    """The median and the worst over all workloads of each way."""
     for way in dict.fromkeys(row["way"] for row in rows if row["way"] != "plain"):
         shares = [row["cpu %"] for row in rows if row["way"] == way]
         yield (
@@ -269,8 +270,12 @@ def main() -> None:
     options.way = options.way or list(WAYS)
     options.rounds = options.rounds or (1 if options.quick else 7)
     options.scale = options.scale or (1e-3 if options.quick else 1.0)
-    rows = list(measure(options))
-    print(json.dumps(rows, indent=1) if options.json else "\n".join(table(rows)))
+    rows = []
+    for row in measure(options):
+        rows.append(row)
+        if not options.json:
+            print(line(row), flush=True)  # the whole of it takes an hour
+    print(json.dumps(rows, indent=1) if options.json else "\n".join(over_all(rows)))
 
 
 if __name__ == "__main__":
