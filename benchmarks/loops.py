@@ -23,7 +23,7 @@ from measuring import Row, Way, in_turns, over
 from flor_trace._speedups import NATIVE, LoopIter, Site, set_handler
 from flor_trace.instrument.cache import CodeCache, Unit
 from flor_trace.instrument.load import CodeLoader
-from flor_trace.types import LoopInfo, ModuleInfo
+from flor_trace.types import NO_CONTROLS, LoopInfo, ModuleInfo
 
 SUBJECTS = Path(__file__).with_name("subjects.py")
 NS = 1e9
@@ -52,7 +52,7 @@ def fail(module: str, error: BaseException) -> None:
 
 def rewritten(hooks: Hooks) -> ModuleType:
     """The subjects, rewritten."""
-    loader = CodeLoader(hooks, CodeCache(None), frozenset(), fail)
+    loader = CodeLoader(hooks, CodeCache(None), NO_CONTROLS, fail)
     code = loader.load(SUBJECTS.read_bytes(), str(SUBJECTS), "subjects.py")
     assert code is not None
     module = ModuleType("subjects")
@@ -200,8 +200,8 @@ def measure_imports(files: int, rounds: int, directory: Path) -> Iterator[Row]:
 
     sources = library(files)
     lines = sum(text.count(b"\n") for text, _ in sources)
-    loader = CodeLoader(Hooks(), CodeCache(directory), frozenset(), fail)
-    fresh = CodeLoader(Hooks(), CodeCache(None), frozenset(), fail)
+    loader = CodeLoader(Hooks(), CodeCache(directory), NO_CONTROLS, fail)
+    fresh = CodeLoader(Hooks(), CodeCache(None), NO_CONTROLS, fail)
     stored = [marshal.dumps(compile(text, path, "exec")) for text, path in sources]
 
     def load(through: CodeLoader) -> None:

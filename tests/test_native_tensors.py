@@ -197,6 +197,7 @@ def test_the_graph_is_the_one_that_python_makes(
     assert told(capturing.capture(roots)) == wanted
 
 
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", USUAL)
 def test_what_models_are_made_of_is_not_left_to_python(
     name: str, exchange: Any, monkeypatch: pytest.MonkeyPatch

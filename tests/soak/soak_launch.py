@@ -111,8 +111,9 @@ def rewrite_loaded(project, counting, cache):
     """Give rewritten code to the functions of modules that were imported before the hook."""
     from flor_trace.instrument.cache import CodeCache
     from flor_trace.instrument.load import CodeLoader
+    from flor_trace.types import NO_CONTROLS
 
-    loader = CodeLoader(counting, CodeCache(cache), frozenset(), counting.failed)
+    loader = CodeLoader(counting, CodeCache(cache), NO_CONTROLS, counting.failed)
     exchange = {}
     for module in list(sys.modules.values()):
         path = getattr(module, "__file__", None)
