@@ -30,6 +30,10 @@ from flor_trace.replay.trees import Tree
 from flor_trace.types import Span
 
 
+class UndefinedToday(ProbeError):
+    """No statement of today's module gives the name a value."""
+
+
 @dataclass(frozen=True, slots=True)
 class Carried:
     """Statements of today's code as they can be asked of an old version."""
@@ -52,15 +56,20 @@ def carry(name: str, matching: Matching, renamed: Mapping[str, str] | None = Non
     `renamed` maps names to those of the other tree, where a person knows better.
 
     Raises:
-        ProbeError: if the first does not define it in a place that the other has, or if it needs
-            what the other has not.
+        UndefinedToday: if the first does not define it.
+        ProbeError: if it does so at a place that the other does not have, or needs what the other
+            has not.
 
     """
     definitions = [tree for tree in matching.one.below() if name in bound_by(tree.node)]
     inner = [tree for tree in definitions if scope_of(tree).kind != "Module" or loop_of(tree)]
+    if not definitions:
+        raise UndefinedToday(f"today's code does not define {name!r}")
     if not inner:
-        where = "only outside of loops and functions" if definitions else "nowhere"
-        raise ProbeError(f"today's code defines {name!r} {where}, so there is no place to carry")
+        raise ProbeError(
+            f"today's code defines {name!r} only outside of loops and functions, so that it has no "
+            "place in an iteration"
+        )
     problems = []
     for tree in reversed(inner):
         try:

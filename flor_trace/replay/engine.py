@@ -14,6 +14,7 @@ from flor_trace.history.frames import names_in, pivot, select
 from flor_trace.history.journal import read_journal
 from flor_trace.history.runid import resolve_run
 from flor_trace.history.worktree import find_repository, read_file
+from flor_trace.replay.carrying import UndefinedToday
 from flor_trace.replay.execute import Outcome, carry_out, plan_for
 from flor_trace.replay.probes import Probe, parse
 from flor_trace.replay.recorded import RecordedRun
@@ -188,10 +189,13 @@ def _placed(prepared: Prepared, run: RecordedRun, sources: Sources) -> Place:
         return statement_place(probe, run, sources, today)
     try:
         return place(probe, run, sources)
-    except UnknownVariable:
+    except UnknownVariable as unknown:
         if probe.at is not None:
             raise
-        found = carried_place(probe, run, sources, today, prepared.renamed)
+        try:
+            found = carried_place(probe, run, sources, today, prepared.renamed)
+        except UndefinedToday:
+            raise unknown from None
     assert found.carried is not None
     if found.carried.confidence < prepared.confidence:
         raise ProbeError(

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from flor_trace.errors import ProbeError
 from flor_trace.instrument.loops import span
-from flor_trace.replay.carrying import Carried, carry
+from flor_trace.replay.carrying import Carried, UndefinedToday, carry
 from flor_trace.replay.matching import Matching
 from flor_trace.replay.probes import Probe
 from flor_trace.replay.recorded import OutermostRun, RecordedRun
@@ -26,7 +26,8 @@ def carried_place(
     `renamed` maps names of today's code to those of the old, where a person knows better.
 
     Raises:
-        ProbeError: if no module of today's code defines the name, or none can be carried.
+        UndefinedToday: if no module of today's code defines the name.
+        ProbeError: if none of those that do can be carried.
 
     """
     old = dict(_trees(run, sources))
@@ -38,16 +39,15 @@ def carried_place(
             continue
         try:
             carried = carry(probe.text, found[1], renamed)
+        except UndefinedToday:
+            continue
         except ProbeError as error:
             problem = problem or error
             continue
         if best is None or carried.confidence > best[0].confidence:
             best = carried, found[0]
     if best is None:
-        raise problem or ProbeError(
-            f"neither run {run.label} nor today's code defines {probe.text!r}; to compute it, "
-            f"write {probe.text}=EXPRESSION or give a --probe-file with a function {probe.text}"
-        )
+        raise problem or UndefinedToday(f"today's code does not define {probe.text!r}")
     return _place(probe, run, *best)
 
 

@@ -13,6 +13,7 @@ from _thread import RLock
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from operator import attrgetter
+from weakref import ref
 
 from flor_trace._speedups import addresses, discard, populate
 from flor_trace.hints import Final
@@ -84,8 +85,13 @@ class Generation:
 
     def __init__(self) -> None:
         self.number = -1  #: counts all uses of all generations
-        self.holds: set[int] = set()  #: who needs what is in it
+        self.holds: list[ref[Hold]] = []  #: who needs, or needed, what is in it
         self.mappings: list[_Mapping] = []
+
+    @property
+    def needed(self) -> bool:
+        """Whether somebody still needs what is in it."""
+        return any((hold := each()) is not None and not hold.over for each in self.holds)
 
     @property
     def size(self) -> int:
@@ -110,26 +116,23 @@ _size = attrgetter("size")
 
 
 class Hold:
-    """Keeps what is in some generations until it is released, or nobody has it any more."""
+    """Keeps what is in some generations until it is released, or nobody has it any more.
 
-    __slots__ = ("_generations",)
+    Nothing runs when the last reference goes: a profiler of the program would see it.
+    """
+
+    __slots__ = ("__weakref__", "over")
 
     def __init__(self) -> None:
-        self._generations: list[Generation] = []
+        self.over = False
 
     def add(self, generation: Generation) -> None:
-        """Keep what is in this generation too."""
-        generation.holds.add(id(self))
-        self._generations.append(generation)
+        """Keep what is in this generation too; under the lock of the pool."""
+        generation.holds.append(ref(self))
 
     def release(self) -> None:
         """Keep nothing any more; takes no lock, so that it may happen at any point."""
-        for generation in self._generations:
-            generation.holds.discard(id(self))
-        self._generations = []
-
-    def __del__(self) -> None:
-        self.release()
+        self.over = True
 
 
 class Pool:
@@ -172,6 +175,7 @@ class Pool:
                 mapping.used = 0
             self._count += 1
             generation.number = self._count
+            generation.holds = []
             hold.add(generation)
             return generation
 
@@ -280,20 +284,20 @@ class Pool:
 
     def _free(self) -> Generation | None:
         """Return a generation that nobody needs, nor the next checkpoint: the fittest."""
-        free = [g for g in self._generations if not g.holds and g is not self._latest]
+        free = [g for g in self._generations if not g.needed and g is not self._latest]
         enough = [g for g in free if g.size >= self._needed[1]]
         return min(enough, key=_size, default=None) or max(free, key=_size, default=None)
 
     def _unkept(self) -> Generation | None:
         """Return the latest generation if only the next checkpoint is to be compared with it."""
-        return self._latest if self._latest is not None and not self._latest.holds else None
+        return self._latest if self._latest is not None and not self._latest.needed else None
 
     def _may_add(self) -> bool:
         return self.size + self._needed[1] <= self._enough()
 
     def _enough(self, needed: int = 0) -> int:
         """Return how many bytes are enough for all, if one needs as many, or as they did."""
-        used = [generation.used for generation in self._generations if generation.holds]
+        used = [generation.used for generation in self._generations if generation.needed]
         return 2 * max(needed, *self._needed, *used) + SLACK
 
     def _make_room(self, generation: Generation, most: int) -> None:

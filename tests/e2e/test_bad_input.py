@@ -185,7 +185,7 @@ def _damage_manifest(store: Path, pack: Path, runid: str, boundary: int) -> None
         f for _, f in read_journal(journal) if f["t"] == "checkpoint" and f["boundary"] == boundary
     )
     reader = PackReader(open_store(store, create=False))
-    (place,) = reader._find(key_of(frame["manifest"]))
+    (place,) = reader._lookup.candidates(key_of(frame["manifest"]))
     assert place.pack == pack.stem
     pack.chmod(0o600)
     with pack.open("r+b") as file:

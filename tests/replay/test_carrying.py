@@ -150,7 +150,7 @@ def test_whether_the_end_of_the_iteration_shows_the_same():
 def test_a_name_that_is_defined_outside_of_loops_has_no_place():
     with pytest.raises(ProbeError, match="only outside of loops and functions"):
         carried("metric = 1\n" + OLD)
-    with pytest.raises(ProbeError, match="nowhere"):
+    with pytest.raises(ProbeError, match="does not define"):
         carried(OLD)
 
 
