@@ -13,10 +13,14 @@ from _thread import RLock
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from operator import attrgetter
+from pathlib import Path
 from weakref import ref
 
 from flor_trace._speedups import addresses, discard, populate
 from flor_trace.hints import Final
+from flor_trace.store import files
+
+_MEMORY = Path("/proc/meminfo")
 
 #: A line of the caches, and a huge page.
 LINE: Final = 64
@@ -45,8 +49,8 @@ def rounded(size: int, to: int) -> int:
 def spare_memory() -> int:
     """Return half of the bytes that the system says it can give to programs."""
     try:
-        with open("/proc/meminfo", "rb") as lines:
-            return next(int(x.split()[1]) for x in lines if x.startswith(b"MemAvailable:")) << 9
+        lines = files.of_the_system(_MEMORY).splitlines()
+        return next(int(x.split()[1]) for x in lines if x.startswith(b"MemAvailable:")) << 9
     except (OSError, ValueError, StopIteration):
         return sys.maxsize
 

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from flor_trace.hints import Final, NamedTuple
+from flor_trace.store import files
 
 #: A share is told by no less time than this: the system counts in hundredths of a second.
 SHORTEST: Final = 0.1
@@ -76,7 +77,7 @@ def _look() -> Sample | None:
     """Return a sample of now; None where the system does not say."""
     try:
         tick = 1 / os.sysconf("SC_CLK_TCK")
-        idle = idle_seconds(_STAT.read_bytes(), os.sched_getaffinity(0), tick)
+        idle = idle_seconds(files.of_the_system(_STAT), os.sched_getaffinity(0), tick)
     except (OSError, ValueError, AttributeError, IndexError):
         return None
     return Sample(time.monotonic(), idle)

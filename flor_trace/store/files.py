@@ -11,6 +11,9 @@ from pathlib import Path
 
 from flor_trace.descriptors import aside
 
+#: So much is read of a file whose length nobody knows beforehand.
+_LARGEST_OF_THE_SYSTEM = 1 << 18
+
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
 
@@ -63,6 +66,12 @@ def reading(path: Path) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def of_the_system(path: Path) -> bytes:
+    """Return what a file of /proc says; raise OSError."""
+    with reading(path) as fd:
+        return read_exactly(fd, _LARGEST_OF_THE_SYSTEM, 0)
 
 
 def read_exactly(fd: int, length: int, offset: int) -> bytes:
